@@ -1,0 +1,44 @@
+# diffgauss: `make run` and `make test` need Python 3.11+, git and make, nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help run test quick lab bench notebooks address constraints clean
+.DEFAULT_GOAL := help
+
+help:  ## list these commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("got Python %d.%d; diffgauss needs 3.11 or newer (make PYTHON=...)" % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+run: .venv/.installed  ## execute every notebook; executed copies and HTML pages go to build/
+	$(BIN)/python tools/execute.py --out build
+
+test: .venv/.installed  ## everything that CI runs: lint, types, unit tests, notebooks under nbval, packaging
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
+	$(BIN)/python -m pytest --durations=10
+
+quick: .venv/.installed  ## lint, types and the fast tests, under two minutes
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
+	$(BIN)/python -m pytest -m "not slow"
+
+lab: .venv/.installed  ## JupyterLab on the notebooks
+	$(BIN)/jupyter lab notebooks
+
+bench: .venv/.installed  ## the table of speed ratios against peers, in build/bench.md and build/bench.json
+	$(BIN)/python benchmarks/bench.py
+
+notebooks: .venv/.installed  ## re-execute the notebooks in place, normalise and stamp them (before a commit)
+	$(BIN)/python tools/execute.py
+
+address: .venv/.installed  ## make address REPO=owner/name: stamp badges, setup cells, README and CITATION.cff
+	$(BIN)/python tools/stamp.py $(REPO)
+
+constraints: .venv/.installed  ## write constraints.txt anew from what .venv holds
+	(echo "# The exact set that CI runs: make constraints writes it anew."; $(BIN)/python -m pip freeze --exclude-editable) > constraints.txt
+
+clean:  ## remove .venv and build
+	rm -rf .venv build

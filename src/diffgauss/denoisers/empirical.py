@@ -1,0 +1,75 @@
+"""The empirical optimal denoiser D_M: what minimises the training loss, and can only repeat the training set."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
+
+from diffgauss._core import Sigma, check_event, check_points, expand, pytree, static
+from diffgauss._softmax import in_blocks, softmax_mean
+
+
+@pytree
+class EmpiricalDenoiser:
+    """D_M(x; σ) = Σᵢ N(x; yᵢ, σ²I) yᵢ / Σᵢ N(x; yᵢ, σ²I).  Li et al. (2024), Eq. 4.
+
+    The softmax runs over all N points in blocks, so its memory does not grow with N. Build it by ``from_data``.
+    In float32 its logits carry an error of about 1e-5/σ²: a batch is right to 5e-5 of its norm or better, a
+    single point midway between two images to about 2e-4.
+    """
+
+    mean: Float[Array, " d"]
+    points: Float[Array, " n_blocks m d"]
+    half_norms: Float[Array, " n_blocks m"]
+    event: tuple[int, ...] = static()
+
+    @classmethod
+    def from_data(cls, data: ArrayLike, *, block: int = 1024) -> "EmpiricalDenoiser":
+        """data: (N, *event) floating with N ≥ 2; block: points per step of the stream.
+
+        Raises ValueError for fewer than two points, NaN, integer pixels or block < 1.
+        """
+        check_points(data, at_least=2)
+        data = np.asarray(data)
+        flat = data.reshape(len(data), -1)
+        mean = flat.mean(0, dtype=np.float64)
+        return cls(jnp.asarray(mean, float), *in_blocks(flat, block, mean), data.shape[1:])
+
+    @jax.jit
+    def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
+        """D_M(x; σ): x (b, *event), sigma () or (b,) > 0. Raises ValueError for another event shape."""
+        return self.posterior(x, sigma)[0]
+
+    @jax.jit
+    def posterior(
+        self, x: Float[Array, " b *event"], sigma: Sigma
+    ) -> tuple[Float[Array, " b *event"], Float[Array, " b"]]:
+        """The posterior mean D_M(x; σ), (b, *event), and log Z, (b,), with Z = Σᵢ exp(−‖x − yᵢ‖²/2σ²).
+
+        The density of the noisy training set is log p(x; σ) = log Z − log N − (d/2) log(2πσ²), and
+        ∇ₓ log Z = (D_M(x; σ) − x)/σ² is its score (equations 2 and 4).
+        """
+        check_event(x, self.event)
+        z = x.reshape(len(x), -1) - self.mean[None]
+        beta = jnp.broadcast_to(expand(sigma, z) ** -2, (len(z), 1))
+
+        def score(block):
+            y, half_norm = block
+            return beta * (jnp.matmul(z, y.T, precision="highest") - half_norm[None])
+
+        def mix(weights, block):
+            return jnp.matmul(weights, block[0], precision="highest")
+
+        mean, log_z = softmax_mean(score, mix, (self.points, self.half_norms))
+        return (mean + self.mean[None]).reshape(x.shape), log_z - beta[:, 0] * (z**2).sum(-1) / 2
+
+    @jax.jit
+    def entropy(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b"]:
+        """H = −Σᵢ wᵢ log wᵢ = log Z + (σ/2) ∂log Z/∂σ ≥ 0 in nats, for the posterior weights wᵢ of equation 4.
+
+        exp(H), between 1 and N, is the effective number of training images behind D_M(x; σ).
+        """
+        level = jnp.broadcast_to(jnp.asarray(sigma, x.dtype), x.shape[:1])
+        log_z, slope = jax.jvp(lambda s: self.posterior(x, s)[1], (level,), (level / 2,))
+        return jnp.maximum(log_z + slope, 0)

@@ -1,0 +1,100 @@
+"""How far apart two denoisers are, and how new a sample is."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
+
+from diffgauss._core import Denoiser, Sigma, check_denoiser, check_event, check_points
+from diffgauss._softmax import in_blocks
+
+
+def score_rmse(D1: Denoiser, D2: Denoiser, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, ""]:
+    """E √(‖D₁(x; σ) − D₂(x; σ)‖²/d) over the batch x of *noisy* points, in units of the data.
+
+    The difference is of denoiser outputs, not divided by σ². Raises TypeError for a D that is no pytree.
+    Li et al. (2024), Eq. 6.
+    """
+    check_denoiser(D1)
+    check_denoiser(D2)
+    return _score_rmse(D1, D2, x, sigma)
+
+
+@jax.jit
+def _score_rmse(D1, D2, x, sigma):
+    difference = (D1(x, sigma) - D2(x, sigma)).reshape(len(x), -1)
+    return jnp.sqrt((difference**2).mean(-1)).mean()
+
+
+class Nearest(NamedTuple):
+    """distances: (b, k) Euclidean, smallest first; indices: (b, k) rows of the data."""
+
+    distances: np.ndarray
+    indices: np.ndarray
+
+
+def nearest(samples: ArrayLike, data: ArrayLike, *, k: int = 1, block: int = 1024) -> Nearest:
+    """argminᵢ ‖x − yᵢ‖₂, the k nearest rows of data for each sample, streamed: memory flat in both.
+
+    samples: (b, *event); data: (N, *event). Neighbours are found in float32 and their distances then computed
+    directly in float64, so a copy has distance exactly 0. Raises ValueError for other shapes, NaN, or k > N.
+    """
+    check_points(data, at_least=max(k, 1))
+    check_points(samples, "samples", at_least=1)
+    check_event(samples, np.shape(data)[1:], "samples")
+    if k < 1:
+        raise ValueError(f"k = {k}; needs k ≥ 1 neighbours")
+    data, samples = np.asarray(data), np.asarray(samples)
+    y, x = data.reshape(len(data), -1), samples.reshape(len(samples), -1)
+    mean = y.mean(0, dtype=np.float64)
+    index = np.asarray(_nearest(jnp.asarray(x - mean, float), *in_blocks(y, block, mean), k=k))
+    distance = np.stack([np.linalg.norm(x.astype(np.float64) - y[i], axis=-1) for i in index.T], -1)
+    order = np.argsort(distance, -1, kind="stable")
+    return Nearest(np.take_along_axis(distance, order, -1), np.take_along_axis(index, order, -1))
+
+
+@partial(jax.jit, static_argnames="k")
+def _nearest(x, points, half_norms, *, k):
+    m = half_norms.shape[1]
+
+    def search(x):  # one query; lax.map runs 256 at a time
+        def step(best, block):
+            start, y, half_norm = block
+            closeness = jnp.concatenate([best[0], jnp.matmul(y, x, precision="highest") - half_norm])
+            index = jnp.concatenate([best[1], start + jnp.arange(m)])
+            value, place = lax.top_k(closeness, k)
+            return (value, index[place]), None
+
+        none = jnp.full(k, -jnp.inf, x.dtype), jnp.zeros(k, int)
+        starts = m * jnp.arange(len(points))
+        return lax.scan(step, none, (starts, points, half_norms))[0][1]
+
+    return lax.map(search, x, batch_size=256)
+
+
+class Generalization(NamedTuple):
+    """GL: the generalization score, 0 for copies; memorized: the share of samples that are near-copies."""
+
+    GL: float
+    memorized: float
+
+
+def generalization(samples: ArrayLike, data: ArrayLike, *, block: int = 1024) -> Generalization:
+    """GL = (1/k) Σᵢ ‖xᵢ − NN(xᵢ)‖₂/‖xᵢ‖₂, and the share of samples with ‖x − NN₁(x)‖ < ‖x − NN₂(x)‖/3.
+
+    samples: (k, *event); data: (N, *event), N ≥ 2, the training set. Calibrate GL by the value of held-out
+    real images. Raises ValueError for other shapes, NaN, or a sample of norm 0.
+    Li et al. (2024), Sec. 2 (the ratio of norms); the share: Bonnaire et al. (2025).
+    """
+    check_points(data, at_least=2)
+    found = nearest(samples, data, k=2, block=block)
+    norms = np.linalg.norm(np.asarray(samples, np.float64).reshape(len(found.indices), -1), axis=-1)
+    if not norms.all():
+        raise ValueError(f"samples[{int(np.argmin(norms))}] has norm 0; GL divides by ‖x‖ and needs it > 0")
+    first, second = found.distances.T
+    return Generalization(float((first / norms).mean()), float(((first < second / 3) | (first == 0)).mean()))

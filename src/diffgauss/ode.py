@@ -1,0 +1,75 @@
+"""The probability-flow ODE and its solvers. A step rule is a function value: ``step=dg.heun``."""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from diffgauss._core import Denoiser, Sigma, check_denoiser, check_sigmas, expand
+
+Step = Callable[[Denoiser, Array, Array, Array], Array]
+
+
+def velocity(D: Denoiser, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
+    """dx/dσ = (x − D(x; σ))/σ = −σ ∇ log p(x; σ).  Li et al. (2024), Eq. 1-2."""
+    return (x - D(x, sigma)) / expand(sigma, x)
+
+
+def euler(D: Denoiser, x: Float[Array, " b *event"], sigma: Sigma, sigma_next: Sigma) -> Float[Array, " b *event"]:
+    """x' = x + (σ' − σ) dx/dσ: order 1, one call of D.  Karras et al. (2022), Algorithm 1 uncorrected."""
+    return x + expand(sigma_next - sigma, x) * velocity(D, x, sigma)
+
+
+def heun(D: Denoiser, x: Float[Array, " b *event"], sigma: Sigma, sigma_next: Sigma) -> Float[Array, " b *event"]:
+    """x' = x + h (v + v')/2 with h = σ' − σ and v' at the Euler step's end: order 2, two calls of D.
+
+    σ' must be > 0.  Karras et al. (2022), Algorithm 1.
+    """
+    h, v = expand(sigma_next - sigma, x), velocity(D, x, sigma)
+    return x + h * (v + velocity(D, x + h * v, sigma_next)) / 2
+
+
+def sample(
+    D: Denoiser, x: Float[Array, " b *event"], sigmas: Float[Array, " n"], *, step: Step = heun
+) -> Float[Array, " b *event"]:
+    """Carry x ~ N(0, σ_0² I) down the grid, then denoise once: an Euler step from σ to 0 *is* D(x; σ).
+
+    x: (b, *event), already scaled to sigmas[0]·noise; sigmas: (n,) > 0, decreasing. Heun costs 2n − 1 calls
+    of D, Euler n. Raises TypeError for a D that is no pytree, ValueError for a grid that is not decreasing
+    and positive.  Li et al. (2024), Eq. 1; Karras et al. (2022), Algorithm 1.
+    """
+    check_denoiser(D)
+    check_sigmas(sigmas)
+    return _sample(D, x, sigmas, step=step)
+
+
+def trajectory(
+    D: Denoiser, x: Float[Array, " b *event"], sigmas: Float[Array, " n"], *, step: Step = heun
+) -> Float[Array, " n b *event"]:
+    """The states x(σ_0), …, x(σ_{n−1}) of the probability-flow ODE: (n, b, *event), the first is x itself.
+
+    The last state is still at noise level σ_{n−1}; ``D(states[-1], sigmas[-1])`` is what ``sample`` returns.
+    Same arguments and errors as ``sample``.  Li et al. (2024), Eq. 1.
+    """
+    check_denoiser(D)
+    check_sigmas(sigmas)
+    return _trajectory(D, x, sigmas, step=step)
+
+
+@partial(jax.jit, static_argnames="step")
+def _sample(D, x, sigmas, *, step):
+    x, _ = lax.scan(lambda x, s: (step(D, x, *s), None), x, (sigmas[:-1], sigmas[1:]))
+    return D(x, sigmas[-1])
+
+
+@partial(jax.jit, static_argnames="step")
+def _trajectory(D, x, sigmas, *, step):
+    def advance(x, s):
+        x = step(D, x, *s)
+        return x, x
+
+    _, states = lax.scan(advance, x, (sigmas[:-1], sigmas[1:]))
+    return jnp.concatenate([x[None], states])

@@ -1,0 +1,132 @@
+"""Figures from arrays: ``f(arrays, *, ax=None) -> Axes``. One colour for each denoiser, everywhere."""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+COLORS = {
+    "D_θ": "#0072B2", "D_L": "#009E73", "D_G": "#D55E00", "D_M": "#CC79A7", "data": "#999999", "exact": "#000000",
+}  # fmt: skip
+"""The colour-blind safe palette of Okabe & Ito (2008)."""
+
+_STYLE = mpl.rc_params_from_file(str(Path(__file__).with_name("style.mplstyle")), use_default_template=False)
+
+
+def figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (6.0, 4.0)) -> tuple[Figure, Any]:
+    """A styled Figure, free of pyplot's state, and its Axes (an array for more than one). size: inches."""
+    with mpl.rc_context(_STYLE):
+        fig = Figure(figsize=size)
+        return fig, fig.subplots(rows, columns)
+
+
+def show(fig: Figure, alt: str) -> None:
+    """Put the figure into the notebook with its description for those who cannot see it.
+
+    Raises ValueError for an empty alt.
+    """
+    if not alt.strip():
+        raise ValueError("got an empty alt text; needs a sentence that says what the figure shows")
+    display({"image/png": png(fig), "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
+
+
+def png(fig: Figure) -> bytes:
+    """The figure as PNG bytes."""
+    buffer = io.BytesIO()
+    with mpl.rc_context(_STYLE):
+        fig.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def curves(
+    x: ArrayLike,
+    lines: Mapping[str, ArrayLike],
+    *,
+    ax: Axes | None = None,
+    bands: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
+    **line: Any,
+) -> Axes:
+    """One curve for each entry of lines, label → (n,) values; bands: label → (low, high)."""
+    ax = _axes(ax)
+    for label, y in lines.items():
+        (drawn,) = ax.plot(np.asarray(x), np.asarray(y), label=label, **{"color": color(label), **line})
+        if bands and label in bands:
+            low, high = bands[label]
+            ax.fill_between(np.asarray(x), low, high, color=drawn.get_color(), alpha=0.2, linewidth=0)
+    ax.legend()
+    return ax
+
+
+def color(label: str) -> str | None:
+    """The colour of the denoiser whose name the label starts with; None for any other label."""
+    return next((c for name, c in COLORS.items() if label.startswith(name)), None)
+
+
+def slope(x: ArrayLike, y: ArrayLike, order: float, *, ax: Axes) -> Axes:
+    """A dashed guide y ∝ x^{−order} through the last point, for axes that are both logarithmic."""
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    ax.plot(x, y[-1] * (x / x[-1]) ** -order, "--", color="0.6", linewidth=1, zorder=0)
+    return ax
+
+
+def images(
+    rows: ArrayLike,
+    *,
+    ax: Axes | None = None,
+    row_labels: Sequence[str] = (),
+    column_labels: Sequence[str] = (),
+) -> Axes:
+    """A grid of grey images (rows, columns, h, w[, 1]) in [-1, 1] as one picture with labelled rows and columns."""
+    ax, grid = _axes(ax), np.asarray(rows)
+    r, c, h, w = grid.shape[:4]
+    tiles = np.full((r, h + 2, c, w + 2), 1.0)
+    tiles[:, 1:-1, :, 1:-1] = np.clip(grid.reshape(r, c, h, w), -1, 1).transpose(0, 2, 1, 3)
+    ax.imshow(tiles.reshape(r * (h + 2), c * (w + 2)), vmin=-1, vmax=1, cmap="gray")
+    ax.set_yticks([(i + 0.5) * (h + 2) - 0.5 for i in range(len(row_labels))], row_labels)
+    ax.set_xticks([(j + 0.5) * (w + 2) - 0.5 for j in range(len(column_labels))], column_labels)
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0)
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    return ax
+
+
+def paths(
+    states: ArrayLike, *, ax: Axes | None = None, points: ArrayLike | None = None, color: str = "#0072B2"
+) -> Axes:
+    """Trajectories (n, b, 2) in the plane, a dot at every level; points: (N, 2) data behind them."""
+    ax, states = _axes(ax), np.asarray(states)
+    if points is not None:
+        ax.scatter(*np.asarray(points).T, s=6, color=COLORS["data"], alpha=0.4, label="data", zorder=0)
+    for i in range(states.shape[1]):
+        ax.plot(*states[:, i].T, ".-", color=color, linewidth=1, markersize=3, label="path" if i == 0 else None)
+    ax.set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
+    return ax
+
+
+def small_multiples(
+    draw: Callable[..., Any], frames: Sequence[tuple], *, columns: int, size: tuple[float, float] = (3.0, 3.0)
+) -> Figure:
+    """The static twin of a slider: draw(ax, *frame) for each frame, size inches apiece."""
+    rows = -(-len(frames) // columns)
+    fig, axes = figure(rows, columns, size=(size[0] * columns, size[1] * rows))
+    for ax, frame in zip(np.ravel(axes), frames, strict=False):
+        draw(ax, *frame)
+    for ax in np.ravel(axes)[len(frames) :]:
+        ax.set_axis_off()
+    return fig
+
+
+def _axes(ax: Axes | None) -> Axes:
+    if ax is not None:
+        return ax
+    with mpl.rc_context(_STYLE):
+        return plt.gca()

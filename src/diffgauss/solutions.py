@@ -1,0 +1,74 @@
+"""The one source of the exercises' solutions: a reference, a test of an answer, and a hint for each."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from diffgauss._core import expand
+from diffgauss.ode import velocity
+
+
+class Exercise(NamedTuple):
+    """reference: the answer itself; agrees(answer): whether an answer is right; hint: one sentence."""
+
+    reference: Any
+    agrees: Callable[[Any], bool]
+    hint: str
+
+
+def midpoint(D, x, sigma, sigma_next):
+    """x' = x + h v((σ + σ')/2) with the state there found by half an Euler step: order 2, two calls of D."""
+    h, middle = expand(sigma_next - sigma, x), (sigma + sigma_next) / 2
+    return x + h * velocity(D, x + h / 2 * velocity(D, x, sigma), middle)
+
+
+def effective_number(logits):
+    """exp(H) with H = −Σᵢ wᵢ log wᵢ and w = softmax(logits) along the last axis."""
+    log_w = jax.nn.log_softmax(logits, axis=-1)
+    return jnp.exp(-(jnp.exp(log_w) * log_w).sum(-1))
+
+
+def _number(reference: float, rtol: float, hint: str) -> Exercise:
+    return Exercise(reference, lambda answer: bool(np.isclose(float(answer), reference, rtol=rtol)), hint)
+
+
+def _choice(reference: str, hint: str) -> Exercise:
+    return Exercise(reference, lambda answer: str(answer).strip().lower() == reference, hint)
+
+
+def _function(reference: Callable, arguments: tuple, hint: str) -> Exercise:
+    def agrees(answer):
+        got, want = np.asarray(answer(*arguments)), np.asarray(reference(*arguments))
+        return got.shape == want.shape and bool(np.allclose(got, want, rtol=1e-4, atol=1e-5))
+
+    return Exercise(reference, agrees, hint)
+
+
+def _shrink(x, sigma):
+    """A denoiser to test step rules on: that of N(0, I)."""
+    return x / (1 + expand(sigma, x) ** 2)
+
+
+EXERCISES: dict[str, Exercise] = {
+    "1a": _number(
+        35, 1e-6, "Heun calls D twice in each of the n − 1 steps between levels; the last step needs one call."
+    ),
+    "1b": _function(
+        midpoint,
+        (jax.tree_util.Partial(_shrink), jnp.array([[1.0, -2.0], [0.5, 3.0]]), jnp.float32(2.0), jnp.float32(1.0)),
+        "Make half an Euler step to (σ + σ')/2, take the velocity there, and use it for the whole step from x.",
+    ),
+    "1c": _choice("b", "Ask where dx/dσ changes fastest: near the scales of the data, not near σ_max."),
+    "2a": _function(
+        effective_number,
+        (jnp.array([[0.0, 0.0, 0.0, 0.0], [0.0, -1.0, -2.0, -300.0]]),),
+        "Take log-weights by jax.nn.log_softmax, form H = −Σ w log w along the last axis, return exp(H).",
+    ),
+    "2b": _number(
+        float(np.exp(3.5)), 0.01, "The ratio of two weights is exp((d₂² − d₁²)/2σ²); the normalisation cancels."
+    ),
+    "2c": _choice("c", "What does D_M return for x = yᵢ + a little noise, when yᵢ is in the training set?"),
+}  # fmt: skip

@@ -1,0 +1,155 @@
+"""Execute the notebooks in order: in place (normalised and stamped), or into a folder with HTML pages.
+
+In place, before a commit:      python tools/execute.py [NOTEBOOK ...]
+Executed copies and HTML pages: python tools/execute.py --out build [NOTEBOOK ...]
+
+Ends with the sum of all checks; exits 1 if a check failed or a notebook stopped.
+"""
+
+import argparse
+import datetime
+import html
+import importlib.metadata
+import os
+import platform
+import re
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbconvert import HTMLExporter
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parents[1]
+CHECKS = re.compile(r"^(\d+) of (\d+) checks passed$", re.MULTILINE)
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("notebooks", nargs="*", type=Path, help="default: all of notebooks/, in order")
+    parser.add_argument("--out", type=Path, help="write executed copies and HTML here; leave the sources alone")
+    args = parser.parse_args()
+    paths = args.notebooks or sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    passed = total = stopped = 0
+    pages = []
+    for path in paths:
+        print(f"{path.stem:<28}", end="", flush=True)
+        notebook = nbformat.read(path, as_version=4)
+        start = time.perf_counter()
+        error = run(notebook, path.parent)
+        seconds = time.perf_counter() - start
+        good, of = checks(notebook)
+        passed, total, stopped = passed + good, total + of, stopped + (error is not None)
+        print(f"{seconds:6.0f} s   {good} of {of} checks passed" + (f"   STOPPED\n{error}" if error else ""))
+        normalise(notebook)
+        if args.out:
+            write(notebook, args.out / "notebooks" / path.name)
+            body, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook)
+            write_text(args.out / "html" / f"{path.stem}.html", body)
+            pages.append((path.stem, title(notebook), seconds, good, of, error is not None))
+        elif error is None:
+            stamp(notebook, seconds)
+            write(notebook, path)
+    if args.out:
+        write_text(args.out / "html" / "index.html", index(pages))
+        print(f"open {args.out / 'html' / 'index.html'}")
+    print(f"{passed} of {total} checks passed" + (f", {stopped} notebook(s) stopped" if stopped else ""))
+    return int(passed != total or total == 0 or stopped > 0)
+
+
+def run(notebook: NotebookNode, folder: Path) -> str | None:
+    """Execute all cells in the notebook's folder; the message of the cell that raised, if any."""
+    client = NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        return str(error)
+    return None
+
+
+def checks(notebook: NotebookNode) -> tuple[int, int]:
+    """The n and m of the last ``n of m checks passed``; (0, 1) where a notebook never got there."""
+    streams = [o.text for c in notebook.cells for o in c.get("outputs", []) if o.output_type == "stream"]
+    found = CHECKS.findall("\n".join(streams))
+    return (int(found[-1][0]), int(found[-1][1])) if found else (0, 1)
+
+
+def normalise(notebook: NotebookNode) -> None:
+    """Drop all that differs from run to run without meaning: times, widget state, editors' metadata."""
+    notebook.metadata = nbformat.from_dict({
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "language_info": {"name": "python"},
+    })  # fmt: skip
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags")
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        for output in cell.get("outputs", []):
+            if WIDGET in output.get("data", {}):
+                note = "The slider is live while the notebook runs; the figure above shows its frames."
+                output.data = nbformat.from_dict({"text/plain": note})
+
+
+def stamp(notebook: NotebookNode, seconds: float) -> None:
+    """Write into the card what was measured: minutes on this machine, versions, day."""
+    versions = ", ".join(
+        f"{p} {importlib.metadata.version(p)}" for p in ("jax", "numpy", "matplotlib", "ipywidgets")
+    )
+    python, today = platform.python_version(), datetime.date.today().isoformat()
+    for cell in notebook.cells:
+        if "card" in cell.metadata.get("tags", []):
+            cell.source = re.sub(
+                r"(?m)^\| run on \d+ cores \|.*$",
+                f"| run on {os.cpu_count()} cores | {seconds / 60:.1f} min (measured) |",
+                cell.source,
+            )
+            cell.source = re.sub(
+                r"(?m)^\| last verified \|.*$",
+                f"| last verified | {today}: Python {python}, {versions} |",
+                cell.source,
+            )
+
+
+def title(notebook: NotebookNode) -> str:
+    return notebook.cells[0].source.splitlines()[0].lstrip("# ")
+
+
+def write(notebook: NotebookNode, path: Path) -> None:
+    nbformat.validate(notebook)
+    write_text(path, nbformat.writes(notebook) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write beside the target, then rename: a killed run leaves the old file whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def index(pages: list[tuple[str, str, float, int, int, bool]]) -> str:
+    rows = "\n".join(
+        f'<tr><td><a href="{stem}.html">{html.escape(name)}</a></td><td>{seconds:.0f} s</td>'
+        f"<td>{good} of {of}{' (stopped)' if stopped else ''}</td></tr>"
+        for stem, name, seconds, good, of, stopped in pages
+    )
+    return f"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>diffgauss: executed notebooks</title>
+<style>body {{font: 18px/1.5 system-ui, sans-serif; max-width: 48rem; margin: 2rem auto; padding: 0 1rem}}
+table {{border-collapse: collapse; width: 100%}} th, td {{text-align: left; padding: .4rem .8rem .4rem 0;
+border-bottom: 1px solid #ccc}}</style>
+<h1>diffgauss: executed notebooks</h1>
+<table><tr><th>notebook</th><th>time</th><th>checks passed</th></tr>
+{rows}
+</table></html>
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
