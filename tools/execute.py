@@ -7,6 +7,7 @@ Ends with the sum of all checks; exits 1 if a check failed or a notebook stopped
 """
 
 import argparse
+import base64
 import datetime
 import html
 import importlib.metadata
@@ -52,7 +53,7 @@ def main() -> int:
             write_text(args.out / "html" / f"{path.stem}.html", body)
             pages.append((path.stem, title(notebook), seconds, good, of, error is not None))
         elif error is None:
-            stamp(notebook, seconds)
+            stamp(notebook, path, seconds)
             write(notebook, path)
     if args.out:
         write_text(args.out / "html" / "index.html", index(pages))
@@ -89,30 +90,43 @@ def normalise(notebook: NotebookNode) -> None:
     for cell in notebook.cells:
         tags = cell.metadata.get("tags")
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        merged = []  # one stream output, however often the kernel flushed
         for output in cell.get("outputs", []):
+            if output.output_type == "stream" and merged and merged[-1].get("name") == output.name:
+                merged[-1].text += output.text
+                continue
+            merged.append(output)
             if WIDGET in output.get("data", {}):
                 note = "The slider is live while the notebook runs; the figure above shows its frames."
                 output.data = nbformat.from_dict({"text/plain": note})
+        if cell.cell_type == "code":
+            cell.outputs = merged
 
 
-def stamp(notebook: NotebookNode, seconds: float) -> None:
-    """Write into the card what was measured: minutes on this machine, versions, day."""
-    versions = ", ".join(
-        f"{p} {importlib.metadata.version(p)}" for p in ("jax", "numpy", "matplotlib", "ipywidgets")
-    )
-    python, today = platform.python_version(), datetime.date.today().isoformat()
+def stamp(notebook: NotebookNode, path: Path, seconds: float) -> None:
+    """Write what was measured into the card (minutes, versions, day) and README (minutes, the tagged figure)."""
+    packages = ("jax", "numpy", "matplotlib", "ipywidgets")
+    versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in packages)
+    verified = f"{datetime.date.today().isoformat()}: Python {platform.python_version()}, {versions}"
     for cell in notebook.cells:
-        if "card" in cell.metadata.get("tags", []):
-            cell.source = re.sub(
-                r"(?m)^\| run on \d+ cores \|.*$",
-                f"| run on {os.cpu_count()} cores | {seconds / 60:.1f} min (measured) |",
-                cell.source,
-            )
-            cell.source = re.sub(
-                r"(?m)^\| last verified \|.*$",
-                f"| last verified | {today}: Python {python}, {versions} |",
-                cell.source,
-            )
+        tags = cell.metadata.get("tags", [])
+        if "card" in tags:
+            minutes = f"{seconds / 60:.1f}"
+            cell.source = row(cell.source, f"run on {os.cpu_count()} cores", f"{minutes} min (measured)")
+            cell.source = row(cell.source, "last verified", verified)
+            read = re.findall(r"(?m)^\| read \| (\d+) min", cell.source)[0]
+            readme = ROOT / "README.md"
+            line = re.compile(rf"(?m)^(\|[^|]*notebooks/{path.name}[^|]*\|[^|]*\|)[^|]*\|")
+            write_text(readme, line.sub(rf"\g<1> {read} + {minutes} |", readme.read_text(encoding="utf-8")))
+        if "readme" in tags:
+            (figure,) = [o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})]
+            (ROOT / "docs").mkdir(exist_ok=True)
+            (ROOT / "docs" / "readme.png").write_bytes(base64.b64decode(figure))
+
+
+def row(table: str, name: str, value: str) -> str:
+    """The Markdown table with the second column of the named row replaced."""
+    return re.sub(rf"(?m)^\| {name} \|.*$", f"| {name} | {value} |", table)
 
 
 def title(notebook: NotebookNode) -> str:

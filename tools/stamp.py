@@ -28,10 +28,10 @@ def stamp(root: Path, repository: str | None = None) -> list[Path]:
         raise ValueError(f"got address {repository!r}; needs owner/name")
     text = project.read_text(encoding="utf-8")
     wanted = {project: re.sub(r'(?m)^repository = ".*"$', f'repository = "{repository}"', text)}
-    ref = "v" + tomllib.loads(text)["project"]["version"]
+    tag = ref(root)
     readme, citation = root / "README.md", root / "CITATION.cff"
     for path in [*sorted((root / "notebooks").glob("*.ipynb")), readme]:
-        wanted[path] = stamped(path.read_text(encoding="utf-8"), path, repository, ref)
+        wanted[path] = stamped(path.read_text(encoding="utf-8"), path, repository, tag)
     kept = [
         line
         for line in citation.read_text(encoding="utf-8").splitlines()
@@ -46,24 +46,24 @@ def stamp(root: Path, repository: str | None = None) -> list[Path]:
     return changed
 
 
-def stamped(text: str, path: Path, repository: str, ref: str) -> str:
+def stamped(text: str, path: Path, repository: str, tag: str) -> str:
     """A notebook's (still JSON) or README's text with its badges and its setup cell's address written anew."""
     if path.suffix == ".ipynb":
-        line = f"git+https://github.com/{repository}@{ref}" if repository else ""
+        line = f"git+https://github.com/{repository}@{tag}" if repository else ""
         text = re.sub(r'ADDRESS = \\".*?\\"', lambda _: f'ADDRESS = \\"{line}\\"', text)
-        return BADGES.sub(lambda _: badges(repository, ref, path.name), text)
+        return BADGES.sub(lambda _: badges(repository, tag, path.name), text)
     parts = re.split(r"(?m)^(?=\|)", text)  # in README each row of the notebooks' table has badges of its own
     for i, part in enumerate(parts):
         name = re.search(r"notebooks/(\w+\.ipynb)", part)
-        parts[i] = BADGES.sub(lambda _, n=name: badges(repository, ref, n.group(1) if n else ""), part)
+        parts[i] = BADGES.sub(lambda _, n=name: badges(repository, tag, n.group(1) if n else ""), part)
     return "".join(parts)
 
 
-def badges(repository: str, ref: str, notebook: str) -> str:
+def badges(repository: str, tag: str, notebook: str) -> str:
     if not repository:
         return f"<!-- badges -->{PENDING if notebook else ''}<!-- /badges -->"
-    colab = f"https://colab.research.google.com/github/{repository}/blob/{ref}/notebooks/{notebook}"
-    binder = f"https://mybinder.org/v2/gh/{repository}/{ref}" + (
+    colab = f"https://colab.research.google.com/github/{repository}/blob/{tag}/notebooks/{notebook}"
+    binder = f"https://mybinder.org/v2/gh/{repository}/{tag}" + (
         f"?labpath=notebooks/{notebook}" if notebook else ""
     )
     links = [f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab})"] * bool(
@@ -76,6 +76,11 @@ def badges(repository: str, ref: str, notebook: str) -> str:
 def address(root: Path) -> str:
     """The address as it stands in pyproject.toml; empty while it is not known."""
     return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["diffgauss"]["repository"]
+
+
+def ref(root: Path) -> str:
+    """The tag that badges and setup cells point at: v and the project's version."""
+    return "v" + tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 
 
 def remote(root: Path) -> str | None:

@@ -66,8 +66,8 @@ def curves(
 
 
 def color(label: str) -> str | None:
-    """The colour of the denoiser whose name the label starts with; None for any other label."""
-    return next((c for name, c in COLORS.items() if label.startswith(name)), None)
+    """The colour of the denoiser whose name, plain or as $D_M$, the label starts with; None for any other label."""
+    return next((c for name, c in COLORS.items() if label.lstrip("$").startswith(name)), None)
 
 
 def slope(x: ArrayLike, y: ArrayLike, order: float, *, ax: Axes) -> Axes:

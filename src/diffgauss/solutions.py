@@ -54,7 +54,7 @@ def _shrink(x, sigma):
 
 EXERCISES: dict[str, Exercise] = {
     "1a": _number(
-        35, 1e-6, "Heun calls D twice in each of the n − 1 steps between levels; the last step needs one call."
+        35.0, 1e-6, "Heun calls D twice in each of the n − 1 steps between levels; the last step needs one call."
     ),
     "1b": _function(
         midpoint,

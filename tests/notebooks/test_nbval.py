@@ -1,0 +1,57 @@
+"""Every notebook, copied alone into an empty folder, runs as a reader runs it and prints what it printed."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+PATHS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("[0-9]*.ipynb"))
+
+
+def nbval(path: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300"]
+    command += ["--durations=5", "-p", "no:cacheprovider", path.name]
+    return subprocess.run(command, cwd=path.parent, capture_output=True, text=True, timeout=900)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+def test_notebook_alone_in_an_empty_folder(path, tmp_path):
+    copy = tmp_path / path.name
+    copy.write_bytes(path.read_bytes())
+    result = nbval(copy)
+    assert result.returncode == 0, result.stdout[-6000:]
+    cells = sum(c.cell_type == "code" for c in nbformat.read(path, as_version=4).cells)
+    assert re.search(rf"\b{cells} passed", result.stdout), f"{cells} code cells, but: {result.stdout[-300:]}"
+
+
+CALLBACK = """import ipywidgets
+def show(n):
+    if n == 2:
+        raise ValueError("a broken frame")
+slider = ipywidgets.IntSlider(min=0, max=2)
+ipywidgets.interactive_output(show, {"n": slider})
+slider.value = 2"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("source", "stored", "passes"),
+    [
+        ("# NBVAL_CHECK_OUTPUT\nprint(1 + 1)", "2\n", True),
+        ("# NBVAL_CHECK_OUTPUT\nprint(1 + 1)", "3\n", False),
+        (CALLBACK, None, False),
+        (CALLBACK.replace("n == 2", "n == 3"), None, True),
+    ],
+    ids=["right output", "altered output", "callback raises", "callback runs"],
+)
+def test_nbval_can_say_no(source, stored, passes, tmp_path):
+    cell = new_code_cell(source, execution_count=1)
+    if stored:
+        cell.outputs = [new_output("stream", name="stdout", text=stored)]
+    nbformat.write(new_notebook(cells=[cell]), tmp_path / "small.ipynb")
+    assert (nbval(tmp_path / "small.ipynb").returncode == 0) == passes

@@ -1,0 +1,147 @@
+import importlib.metadata
+import platform
+
+import numpy as np
+import pytest
+
+from diffgauss import lesson
+from diffgauss.lesson import Claim
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    """No check has been made yet."""
+    monkeypatch.setattr(lesson, "_outcomes", {})
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    seen = []
+    monkeypatch.setattr(lesson, "display", seen.append)
+    return seen
+
+
+@pytest.mark.parametrize(
+    "value, quoted, bounds, passes",
+    [
+        (1.04, 1.0, {"tol": 0.05}, True),
+        (0.94, 1.0, {"tol": 0.05}, False),
+        (1.5, 1.0, {"tol": 0.5}, True),
+        (3.0, None, {"below": 3.0}, True),
+        (3.1, None, {"below": 3.0}, False),
+        (3.0, None, {"above": 3.0}, True),
+        (2.9, None, {"above": 3.0}, False),
+        (2.0, None, {"above": 1.0, "below": 3.0}, True),
+        (0.0, None, {"above": 1.0, "below": 3.0}, False),
+        (1.04, 1.0, {"tol": 0.05, "below": 1.01}, False),
+        (float("nan"), 1.0, {"tol": 1e9}, False),
+        (float("nan"), None, {"below": 1.0}, False),
+        (float("inf"), None, {"above": 1.0}, False),
+        (-float("inf"), None, {"below": 1.0}, False),
+        (np.float32(0.5), 0.5, {"tol": 0.0}, True),
+        (np.array(0.5), 0.5, {"tol": 0.0}, True),
+    ],
+)
+def test_check(value, quoted, bounds, passes, capsys):
+    assert lesson.check(1, value, quoted, text="a value", **bounds) == passes
+    printed = capsys.readouterr().out
+    assert printed.startswith("✓ check 1: a value " if passes else "✗ check 1: a value ")
+    assert ("FAILED: got" in printed) == (not passes)
+
+
+def test_a_passed_check_prints_the_same_for_every_value(capsys):
+    printed = set()
+    for value in (0.5123456, 0.5, 0.4987654):
+        lesson.check("2b", value, 0.5, tol=0.02, below=0.9, above=0.1, text="the share")
+        printed.add(capsys.readouterr().out)
+    assert printed == {"✓ check 2b: the share = 0.5 ± 0.02, ≤ 0.9, ≥ 0.1\n"}
+
+
+def test_a_failed_check_prints_its_digits(capsys):
+    lesson.check(3, 0.7123456, 0.5, tol=0.02, text="the share")
+    assert capsys.readouterr().out == "✗ check 3: the share = 0.5 ± 0.02 FAILED: got 0.712346\n"
+
+
+@pytest.mark.parametrize("arguments", [{}, {"quoted": 1.0}, {"tol": 0.1}, {"tol": 0.1, "below": 1.0}])
+def test_a_check_needs_something_to_compare_with(arguments):
+    with pytest.raises(ValueError, match="check 4: got quoted=.*needs quoted with tol, or a bound"):
+        lesson.check(4, 1.0, text="a value", **arguments)
+
+
+def test_summary_counts_each_number_once(capsys):
+    for value in (0.0, 1.0):
+        lesson.check(1, value, 1.0, tol=0.1, text="run twice")
+        lesson.check("1b", value, 0.0, tol=0.1, text="fails the second time")
+    capsys.readouterr()
+    lesson.summary()
+    assert capsys.readouterr().out == "1 of 2 checks passed\nfailed: check 1b\n"
+    lesson.check("1b", 0.0, 0.0, tol=0.1, text="mended")
+    capsys.readouterr()
+    lesson.summary()
+    assert capsys.readouterr().out == "2 of 2 checks passed\n"
+
+
+def claim(id, verdict, recorded):
+    return Claim(id, "it is so", "0.5", "0.6 [0.5, 0.7]", "≥ 0.4", verdict, recorded, "28×28, not 64×64")
+
+
+def test_a_failing_claim_is_a_finding_and_only_a_changed_verdict_fails(shown, capsys):
+    lesson.ledger(claim("C1", "holds", "holds"), claim("C2", "fails", "fails"))
+    assert capsys.readouterr().out == ""
+    lesson.ledger(claim("C3", "partly", "holds"))
+    assert capsys.readouterr().out == "✗ verdict C3: got partly, recorded holds\n"
+    lesson.summary()
+    assert capsys.readouterr().out == "2 of 3 checks passed\nfailed: verdict C3\n"
+
+
+def test_the_ledger_shows_every_field_but_the_record(shown):
+    lesson.ledger(claim("C1", "holds", "holds"), claim("C2", "fails", "fails"))
+    rows = shown[0].data.splitlines()
+    assert len(rows) == 4 and {row.count("|") for row in rows} == {8}
+    assert rows[3] == "| C2 | it is so | 0.5 | 0.6 [0.5, 0.7] | ≥ 0.4 | **fails** | 28×28, not 64×64 |"
+
+
+def test_an_exercise_returns_the_reference_whatever_the_answer(capsys):
+    reference = lesson.EXERCISES["1a"].reference
+    for answer, message in [
+        (None, "Exercise 1a: not attempted yet; set `answer`"),
+        (35, "Exercise 1a: right."),
+        (36, "Exercise 1a: not yet. Hint: Heun calls D twice"),
+        ("thirty", "Exercise 1a: your answer raised ValueError: could not convert"),
+    ]:
+        assert lesson.exercise("1a", answer) == reference
+        printed = capsys.readouterr().out
+        assert printed.startswith(message)
+        assert ("Hint" in printed) == (answer in (36, "thirty"))
+
+
+def test_a_function_that_raises_is_an_answer_not_yet_right(capsys):
+    def answer(*arguments):
+        raise ZeroDivisionError("too early")
+
+    assert lesson.exercise("1b", answer) is lesson.EXERCISES["1b"].reference
+    assert "your answer raised ZeroDivisionError: too early" in capsys.readouterr().out
+
+
+def test_an_unknown_exercise_is_refused():
+    with pytest.raises(ValueError, match="got exercise '9z'; there are 1a, 1b"):
+        lesson.exercise("9z")
+
+
+def test_env_report_names_python_packages_and_device(capsys, recwarn):
+    lesson.env_report()
+    printed = capsys.readouterr().out
+    assert f"Python {platform.python_version()}" in printed
+    for package in ("diffgauss", "jax", "numpy", "matplotlib", "ipywidgets"):
+        assert f"{package} {importlib.metadata.version(package)}" in printed
+    assert "jupyterlab" not in printed  # an extra
+    assert not [w for w in recwarn if "tested window" in str(w.message)]
+
+
+def test_env_report_warns_outside_the_window(monkeypatch, capsys):
+    genuine = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.4.1" if name == "jax" else genuine(name))
+    with pytest.warns(UserWarning, match=r"jax 0\.4\.1 is outside the tested window .*>=0\.7\.2") as caught:
+        lesson.env_report()
+    assert len(caught) == 1
+    assert "jax 0.4.1" in capsys.readouterr().out

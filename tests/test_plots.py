@@ -1,0 +1,160 @@
+import io
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from diffgauss import plots
+
+X = np.array([1.0, 2.0, 4.0])
+
+
+def grid(r=2, c=3, h=4, w=5):
+    return np.random.default_rng(0).uniform(-1, 1, (r, c, h, w, 1))
+
+
+DRAWINGS = {
+    "curves": lambda ax: plots.curves(X, {"D_M": X, "else": X**2}, bands={"D_M": (X - 1, X + 1)}, ax=ax),
+    "slope": lambda ax: plots.slope(X, X, 2.0, ax=ax),
+    "images": lambda ax: plots.images(grid(), ax=ax, row_labels="ab", column_labels="cde"),
+    "paths": lambda ax: plots.paths(np.zeros((4, 2, 2)), points=np.ones((5, 2)), ax=ax),
+}
+
+
+@pytest.fixture(autouse=True)
+def pyplot_is_left_alone(monkeypatch):
+    """plt.show is never called, and neither the open figures nor the settings change."""
+    monkeypatch.setattr(plt, "show", lambda *_, **__: pytest.fail("plt.show"))
+    figures, settings = plt.get_fignums(), dict(mpl.rcParams)
+    yield
+    assert plt.get_fignums() == figures
+    assert dict(mpl.rcParams) == settings
+
+
+@pytest.mark.parametrize("draw", DRAWINGS.values(), ids=DRAWINGS)
+def test_a_drawing_returns_the_axes_it_was_given(draw):
+    fig, ax = plots.figure()
+    assert draw(ax) is ax and ax.has_data()
+    assert plots.png(fig).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["curves", "images", "paths"])
+def test_without_axes_it_draws_on_the_current_ones(name):
+    fig = plt.figure()
+    current = fig.gca()
+    try:
+        assert DRAWINGS[name](None) is current
+    finally:
+        plt.close(fig)
+
+
+def test_curves_draw_the_data_in_the_colour_of_the_denoiser():
+    ax = plots.curves(X, {"D_M of 60000": X, "D_G": -X, "else": X**2}, bands={"D_G": (-X - 1, -X + 1)}, ax=axes())
+    for line, y in zip(ax.lines, (X, -X, X**2), strict=True):
+        np.testing.assert_array_equal(line.get_xydata(), np.stack([X, y], 1))
+    assert [to_hex(line.get_color()).upper() for line in ax.lines[:2]] == [plots.COLORS["D_M"], plots.COLORS["D_G"]]
+    legend = ax.get_legend()
+    assert legend and [t.get_text() for t in legend.get_texts()] == ["D_M of 60000", "D_G", "else"]
+    (band,) = ax.collections
+    assert to_hex(band.get_facecolor()[0]) == to_hex(plots.COLORS["D_G"])  # type: ignore[index]
+    y = np.asarray(band.get_paths()[0].vertices)[:, 1]
+    assert (y.min(), y.max()) == (-5.0, 0.0)
+
+
+def test_curves_pass_line_settings_on():
+    (line,) = plots.curves(X, {"D_M": X}, ax=axes(), linestyle="--", color="red").lines
+    assert line.get_linestyle() == "--" and line.get_color() == "red"
+
+
+@pytest.mark.parametrize(
+    "label, name", [("D_θ, N = 64", "D_θ"), ("D_L", "D_L"), ("exact flow", "exact"), ("Euler", None)]
+)
+def test_a_denoiser_has_one_colour(label, name):
+    assert plots.color(label) == (plots.COLORS[name] if name else None)
+
+
+def test_a_slope_has_its_order_and_ends_in_the_last_point():
+    y = np.array([9.0, 5.0, 2.0])
+    (line,) = plots.slope(X, y, 2.0, ax=axes()).lines
+    drawn = np.asarray(line.get_ydata(), float)
+    np.testing.assert_allclose(np.diff(np.log(drawn)) / np.diff(np.log(X)), -2)
+    assert drawn[-1] == 2.0
+
+
+@pytest.mark.parametrize("channel", [(), (1,)])
+def test_images_draw_every_picture_in_its_place(channel):
+    rows = grid()
+    ax = plots.images(rows.reshape(2, 3, 4, 5, *channel), ax=axes(), row_labels=["a", "b"], column_labels="cde")
+    (picture,) = ax.images
+    drawn = np.asarray(picture.get_array())
+    assert drawn.shape == (2 * 6, 3 * 7) and picture.get_clim() == (-1, 1)
+    for i in range(2):
+        for j in range(3):
+            np.testing.assert_array_equal(drawn[6 * i + 1 : 6 * i + 5, 7 * j + 1 : 7 * j + 6], rows[i, j, ..., 0])
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b"]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["c", "d", "e"]
+    np.testing.assert_allclose(ax.get_yticks(), [2.5, 8.5])
+    np.testing.assert_allclose(ax.get_xticks(), [3, 10, 17])
+
+
+def test_images_outside_the_range_are_clipped():
+    (picture,) = plots.images(5 * grid(), ax=axes()).images
+    drawn = np.asarray(picture.get_array())
+    assert drawn.min() == -1 and drawn.max() == 1
+
+
+def test_paths_draw_every_trajectory_and_the_data():
+    rng = np.random.default_rng(0)
+    states, points = rng.standard_normal((6, 3, 2)), rng.standard_normal((7, 2))
+    ax = plots.paths(states, points=points, ax=axes())
+    for i, line in enumerate(ax.lines):
+        np.testing.assert_array_equal(line.get_xydata(), states[:, i])
+    assert len(ax.lines) == 3
+    np.testing.assert_array_equal(ax.collections[0].get_offsets(), points)
+
+
+def test_small_multiples_draw_each_frame_once_and_hide_the_rest():
+    seen = []
+    fig = plots.small_multiples(
+        lambda ax, *frame: seen.append((ax, frame)), [(1, "a"), (2, "b"), (3, "c")], columns=2, size=(2.0, 1.0)
+    )
+    assert [frame for _, frame in seen] == [(1, "a"), (2, "b"), (3, "c")]
+    assert [ax for ax, _ in seen] == fig.axes[:3] and not fig.axes[3].axison
+    assert tuple(fig.get_size_inches()) == (4.0, 2.0)
+    single = plots.small_multiples(lambda ax, y: plots.curves(X, {"y": y}, ax=ax), [(X,)], columns=1)
+    assert len(single.axes) == 1
+
+
+def test_a_figure_has_its_axes_and_size():
+    fig, ax = plots.figure(size=(3.0, 2.0))
+    assert isinstance(fig, Figure) and isinstance(ax, Axes) and tuple(fig.get_size_inches()) == (3.0, 2.0)
+    assert plots.figure(2, 3)[1].shape == (2, 3)
+
+
+def test_a_png_can_be_read_back():
+    fig, ax = plots.figure()
+    plots.curves(X, {"y": X}, ax=ax)
+    assert plt.imread(io.BytesIO(plots.png(fig))).ndim == 3
+
+
+def test_show_carries_its_description(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(plots, "display", lambda data, **options: seen.update(data=data, **options))
+    plots.show(plots.figure()[0], "Two curves cross at σ = 1.")
+    assert seen["metadata"] == {"image/png": {"alt": "Two curves cross at σ = 1."}} and seen["raw"]
+    assert seen["data"]["text/plain"] == "Two curves cross at σ = 1."
+    assert seen["data"]["image/png"].startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("alt", ["", "  \n"])
+def test_a_figure_without_a_description_is_refused(alt):
+    with pytest.raises(ValueError, match="got an empty alt text; needs a sentence"):
+        plots.show(plots.figure()[0], alt)
+
+
+def axes() -> Axes:
+    return plots.figure()[1]

@@ -1,0 +1,122 @@
+"""The tools that write: stamping the address, executing and normalising notebooks, README's promises."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import execute
+import nbformat
+import pytest
+import stamp
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    for name in ("pyproject.toml", "README.md", "CITATION.cff"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    return tmp_path
+
+
+def test_stamp_writes_one_address_everywhere_and_takes_it_back(checkout):
+    before = {p: p.read_text(encoding="utf-8") for p in checkout.rglob("*") if p.is_file() and p.suffix != ".png"}
+    stamp.stamp(checkout, "")
+    blank = {p: p.read_text(encoding="utf-8") for p in before}
+    changed = stamp.stamp(checkout, "someone/diffgauss")
+    assert set(changed) == set(before)
+    for path in checkout.glob("notebooks/*.ipynb"):
+        text = path.read_text(encoding="utf-8")
+        nbformat.validate(nbformat.reads(text, as_version=4))
+        assert f"github/someone/diffgauss/blob/{stamp.ref(checkout)}/notebooks/{path.name}" in text
+        assert f'ADDRESS = \\"git+https://github.com/someone/diffgauss@{stamp.ref(checkout)}\\"' in text
+    assert stamp.stamp(checkout, "someone/diffgauss") == []
+    stamp.stamp(checkout, "")
+    assert {p: p.read_text(encoding="utf-8") for p in before} == blank
+
+
+def test_stamp_takes_the_address_from_the_git_remote(checkout):
+    git = ["git", "-C", str(checkout)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    assert stamp.remote(checkout) is None
+    subprocess.run([*git, "remote", "add", "origin", "git@github.com:someone/diffgauss.git"], check=True)
+    stamp.stamp(checkout)
+    assert stamp.address(checkout) == "someone/diffgauss"
+
+
+def test_stamp_refuses_what_is_no_address(checkout):
+    with pytest.raises(ValueError, match="needs owner/name"):
+        stamp.stamp(checkout, "https://example.org/x")
+
+
+@pytest.mark.slow
+def test_execute_reports_checks_failures_and_stops(tmp_path, capsys, monkeypatch):
+    setup = "import diffgauss as dg"
+    notebooks = {
+        "good": [setup, 'dg.lesson.check(1, 2.0, 2.0, tol=0.1, text="two")', "dg.lesson.summary()"],
+        "bad": [setup, 'dg.lesson.check(1, 2.0, 3.0, tol=0.1, text="three")', "dg.lesson.summary()"],
+        "broken": [setup, 'raise RuntimeError("oh")', "dg.lesson.summary()"],
+    }
+    for name, cells in notebooks.items():
+        book = new_notebook(cells=[new_markdown_cell(f"# {name}"), *map(new_code_cell, cells)])
+        nbformat.write(book, tmp_path / f"{name}.ipynb")
+    for names, code, message in [
+        (["good"], 0, "1 of 1 checks passed"),
+        (["good", "bad"], 1, "1 of 2 checks passed"),
+        (["good", "broken"], 1, "1 of 2 checks passed, 1 notebook(s) stopped"),
+    ]:
+        arguments = [str(tmp_path / f"{n}.ipynb") for n in names]
+        monkeypatch.setattr(sys, "argv", ["execute.py", "--out", str(tmp_path / "out"), *arguments])
+        assert execute.main() == code
+        assert message in capsys.readouterr().out.splitlines()[-1]
+    assert (
+        "bad" not in (tmp_path / "out/html/index.html").read_text() and (tmp_path / "out/html/good.html").exists()
+    )
+
+
+def test_normalise_drops_what_differs_from_run_to_run():
+    cell = new_code_cell("1", metadata={"tags": ["setup"], "execution": {"iopub.execute_input": "now"}})
+    view = {execute.WIDGET: {"model_id": "x"}, "text/plain": "VBox()"}
+    cell.outputs = [
+        nbformat.v4.new_output("display_data", data=view),
+        nbformat.v4.new_output("stream", name="stdout", text="a"),
+        nbformat.v4.new_output("stream", name="stdout", text="b"),
+    ]
+    book = new_notebook(cells=[cell], metadata={"widgets": {}, "kernelspec": {"name": "mine", "display_name": "m"}})
+    execute.normalise(book)
+    assert set(book.metadata) == {"kernelspec", "language_info"} and book.metadata.kernelspec.name == "python3"
+    assert book.cells[0].metadata == {"tags": ["setup"]}
+    assert list(book.cells[0].outputs[0].data) == ["text/plain"]
+    assert [o.get("text") for o in book.cells[0].outputs] == [None, "ab"]
+
+
+def test_setup_cell_without_an_address_says_what_to_do(tmp_path):
+    """In a Python that has no diffgauss (-S: no site-packages) and no address."""
+    book = nbformat.read(ROOT / "notebooks/01_probability_flow_ode.ipynb", as_version=4)
+    (source,) = [c.source for c in book.cells if "setup" in c.metadata.get("tags", [])]
+    source = re.sub(r'ADDRESS = ".*?"', 'ADDRESS = ""', source)
+    run = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", source], capture_output=True, text=True, cwd=tmp_path, env={}
+    )
+    assert run.returncode != 0
+    assert "make address REPO=owner/name" in run.stderr and "DIFFGAUSS_SOURCE" in run.stderr
+
+
+def test_readme_example_runs(capsys):
+    (example,) = re.findall(r"(?s)```python\n(.*?)```", README)
+    assert len([line for line in example.splitlines() if line.strip()]) <= 12
+    exec(compile(example, "README", "exec"), {})
+    assert "memorized" in capsys.readouterr().out
+
+
+def test_readme_names_the_commands_that_the_makefile_has():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"(?m)^([a-z]+):.*##", makefile))
+    named = set(re.findall(r"(?m)(?:^|`)make ([a-z]+)", README))
+    assert {"run", "test", "lab", "quick", "bench", "help"} <= targets
+    assert {"run", "test"} <= named <= targets
