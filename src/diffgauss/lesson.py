@@ -47,7 +47,7 @@ def check(
     tol: float | None = None,
     below: float | None = None,
     above: float | None = None,
-) -> bool:
+) -> None:
     """|value − quoted| ≤ tol, and/or above ≤ value ≤ below: print the quoted figures and whether they stand.
 
     number: the objective's number, with a letter for a second check ("2b"); text: what the value is. The
@@ -73,7 +73,6 @@ def check(
     statement = f"check {number}: {text} {', '.join(claims)}"
     print(f"✓ {statement}" if passed else f"✗ {statement} FAILED: got {value:.6g}")
     _outcomes[f"check {number}"] = passed
-    return passed
 
 
 def exercise(name: str, answer: Any = None) -> Any:
