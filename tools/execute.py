@@ -64,9 +64,8 @@ def main() -> int:
 
 def run(notebook: NotebookNode, folder: Path) -> str | None:
     """Execute all cells in the notebook's folder; the message of the cell that raised, if any."""
-    client = NotebookClient(
-        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
-    )
+    where, quiet = {"metadata": {"path": str(folder)}}, ["--IPKernelApp.log_level=40"]
+    client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources=where, extra_arguments=quiet)
     try:
         client.execute()
     except CellExecutionError as error:
