@@ -50,6 +50,7 @@ def main() -> int:
         if args.out:
             write(notebook, args.out / "notebooks" / path.name)
             body, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook)
+            body = re.sub(r'href="(\d\d_\w+)\.ipynb"', r'href="\1.html"', body)
             write_text(args.out / "html" / f"{path.stem}.html", body)
             pages.append((path.stem, title(notebook), seconds, good, of, error is not None))
         elif error is None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BADGES = re.compile(r"(?s)<!-- badges -->.*?<!-- /badges -->")
-PENDING = "*Colab and Binder links appear here once this repository has a public address (`make address`).*"
+PENDING = "*links to Colab and Binder appear here with the public address (`make address`)*"
 
 
 def stamp(root: Path, repository: str | None = None) -> list[Path]:
