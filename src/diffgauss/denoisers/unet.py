@@ -1,0 +1,142 @@
+"""The learned denoiser D_θ: a small U-Net behind EDM's preconditioning."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from diffgauss._core import Sigma, check_event, expand
+from diffgauss._layers import convolution, double, from_patches, halve, pad_to_multiple, to_patches, waves
+from diffgauss.schedule import edm_scalings
+
+ZERO, NORMAL = nnx.initializers.zeros, nnx.initializers.lecun_normal()
+
+
+class Conv(nnx.Module):
+    """A 3×3 convolution with bias. kernel_init: of the weights, by default LeCun's normal law."""
+
+    def __init__(self, n_in: int, n_out: int, *, rngs: nnx.Rngs, kernel_init=NORMAL):
+        self.kernel = nnx.Param(kernel_init(rngs.params(), (3, 3, n_in, n_out), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(n_out))
+
+    def __call__(self, x: Float[Array, " b h w i"]) -> Float[Array, " b h w o"]:
+        """x: (b, h, w, n_in) → (b, h, w, n_out)."""
+        return convolution(x, self.kernel[...]) + self.bias[...][None, None, None]
+
+
+class Block(nnx.Module):
+    """x + conv(silu(norm(conv(silu(norm(x))) · (1 + a) + b))) with (a, b) from the level's embedding.
+
+    The last convolution starts at zero, so a new block is the identity (or its 1×1 projection).
+    """
+
+    def __init__(self, n_in: int, n_out: int, n_embed: int, *, rngs: nnx.Rngs):
+        self.norm1, self.norm2 = (nnx.GroupNorm(n, num_groups=_groups(n), rngs=rngs) for n in (n_in, n_out))
+        self.conv1 = Conv(n_in, n_out, rngs=rngs)
+        self.conv2 = Conv(n_out, n_out, kernel_init=ZERO, rngs=rngs)
+        self.affine = nnx.Linear(n_embed, 2 * n_out, kernel_init=ZERO, rngs=rngs)
+        self.skip = nnx.Linear(n_in, n_out, use_bias=False, rngs=rngs) if n_in != n_out else None
+
+    def __call__(self, x: Float[Array, " b h w n_in"], embed: Float[Array, " b e"]) -> Float[Array, " b h w n_out"]:
+        """x: (b, h, w, n_in) and the level's embedding (b, n_embed) → (b, h, w, n_out)."""
+        h = self.norm2(self.conv1(jax.nn.silu(self.norm1(x))))
+        a, b = jnp.split(self.affine(embed)[:, None, None], 2, -1)
+        h = self.conv2(jax.nn.silu(h * (1 + a) + b))
+        return h + (x if self.skip is None else self.skip(x))
+
+
+class UNet(nnx.Module):
+    """F_θ(x; c_noise): the raw network. Ronneberger et al. (2015); Ho et al. (2020); Karras et al. (2022), App. F.
+
+    size: pixels of the square image's side, padded to a multiple of patch·2^(levels−1); channels: 1 grey, 3 colour;
+    width: channels of the first level, the one number that scales the net; patch: side of the pixel blocks that
+    become channels (space to depth) before the first convolution; multipliers: width of each level, each at half
+    the resolution of the one before; blocks: residual blocks a level. Raises ValueError for numbers < 1.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        channels: int,
+        *,
+        width: int,
+        patch: int = 2,
+        multipliers: tuple[int, ...] = (1, 2),
+        blocks: int = 1,
+        rngs: nnx.Rngs,
+    ):
+        for name, value in {
+            "size": size,
+            "channels": channels,
+            "width": width,
+            "patch": patch,
+            "blocks": blocks,
+        }.items():
+            if value < 1:
+                raise ValueError(f"{name} = {value}; needs at least 1")
+        if not multipliers or min(multipliers) < 1:
+            raise ValueError(f"multipliers = {multipliers}; needs one number ≥ 1 a level")
+        self.event, self.patch, self.frequencies = (size, size, channels), patch, 2 * width
+        widths, n_embed, n_pixel = [width * m for m in multipliers], 4 * width, channels * patch**2
+        self.embed1 = nnx.Linear(2 * width, n_embed, rngs=rngs)
+        self.embed2 = nnx.Linear(n_embed, n_embed, rngs=rngs)
+        self.first = Conv(n_pixel, width, rngs=rngs)
+
+        def level(sizes: list[tuple[int, int]]):
+            return [Block(i, o, n_embed, rngs=rngs) for i, o in sizes]
+
+        into = [width, *widths[:-1]]
+        self.down = nnx.data([level([(i, o)] + [(o, o)] * (blocks - 1)) for i, o in zip(into, widths, strict=True)])
+        self.middle = Block(widths[-1], widths[-1], n_embed, rngs=rngs)
+        self.up = nnx.data(
+            [level([(2 * o, i)] + [(i, i)] * (blocks - 1)) for i, o in zip(into, widths, strict=True)]
+        )
+        self.norm = nnx.GroupNorm(width, num_groups=_groups(width), rngs=rngs)
+        self.last = Conv(width, n_pixel, kernel_init=ZERO, rngs=rngs)
+
+    def __call__(self, x: Float[Array, " b h w c"], c_noise: Float[Array, " b"]) -> Float[Array, " b h w c"]:
+        """x: (b, size, size, channels); c_noise: (b,). Raises ValueError for another event shape."""
+        check_event(x, self.event)
+        embed = jax.nn.silu(self.embed2(jax.nn.silu(self.embed1(waves(c_noise, self.frequencies)))))
+        h = self.first(to_patches(pad_to_multiple(x, self.patch * 2 ** (len(self.down) - 1)), self.patch))
+        kept = []
+        for i, level in enumerate(self.down):
+            h = halve(h) if i else h
+            for block in level:
+                h = block(h, embed)
+            kept.append(h)
+        h = self.middle(h, embed)
+        for i, level in reversed(list(enumerate(self.up))):
+            h = jnp.concatenate([h, kept[i]], -1)
+            for block in level:
+                h = block(h, embed)
+            h = double(h) if i else h
+        y = from_patches(self.last(jax.nn.silu(self.norm(h))), self.patch)
+        return y[:, : x.shape[1], : x.shape[2]]
+
+
+class EDMDenoiser(nnx.Module):
+    """D_θ(x; σ) = c_skip x + c_out F_θ(c_in x; c_noise).  Karras et al. (2022), Eq. 7.
+
+    net: any module F(x, c_noise); sigma_data: standard deviation of the pixels, > 0. At initialisation F = 0.
+    """
+
+    def __init__(self, net: nnx.Module, sigma_data: float):
+        edm_scalings(1.0, sigma_data)  # raises where sigma_data ≤ 0
+        self.net, self.sigma_data = net, float(sigma_data)
+
+    def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
+        """D_θ(x; σ): x (b, size, size, channels), sigma () or (b,) > 0."""
+        levels = jnp.broadcast_to(jnp.asarray(sigma, x.dtype), x.shape[:1])
+        skip, out, into, noise = edm_scalings(levels, self.sigma_data)
+        return expand(skip, x) * x + expand(out, x) * self.net(expand(into, x) * x, noise)
+
+
+def parameters(net: nnx.Module) -> int:
+    """The number of trained numbers in a network."""
+    return sum(leaf.size for leaf in jax.tree.leaves(net))
+
+
+def _groups(n: int) -> int:
+    """The largest divisor of n that leaves at least 4 channels a group, at most 8."""
+    return max(g for g in range(1, 9) if n % g == 0 and (n // g >= 4 or g == 1))

@@ -1,0 +1,164 @@
+"""Training a denoiser by denoising score matching: many steps a device call, the same curve for the same seed."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
+from tqdm.auto import tqdm
+
+from diffgauss._core import Denoiser, check_denoiser, check_points, expand, pytree
+from diffgauss.schedule import lognormal_sigmas
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """All that decides a run besides the network and its data; hashable, so that it is static under jit.
+
+    steps: how many; batch: images a step; rate: Adam's, after a linear warmup over so many steps; clip: largest
+    norm of the gradient; ema: decay of the averaged weights, reached by the ramp (1 + t)/(10 + t); sigma_mean,
+    sigma_std: of ln σ; sigma_data: standard deviation of the pixels, for the weighting; seed: of the batches,
+    levels and noise. Raises ValueError for a number out of range.
+    """
+
+    steps: int
+    batch: int = 32
+    rate: float = 2e-3
+    warmup: int = 100
+    clip: float = 1.0
+    ema: float = 0.999
+    sigma_mean: float = -0.4
+    sigma_std: float = 1.6
+    sigma_data: float = 0.7
+    seed: int = 0
+
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            positive = field.name not in ("warmup", "ema", "sigma_mean", "sigma_std", "seed")
+            if not math.isfinite(value) or (positive and value <= 0) or (field.name != "sigma_mean" and value < 0):
+                raise ValueError(f"{field.name} = {value}; needs a finite number {'> 0' if positive else '≥ 0'}")
+        if not self.ema < 1:
+            raise ValueError(f"ema = {self.ema}; needs 0 ≤ ema < 1")
+
+
+@pytree
+class TrainState:
+    """model: D_θ in training; ema: its averaged weights; moments: Adam's; step, seed: () integers."""
+
+    model: Any
+    ema: Any
+    moments: Any
+    step: Array
+    seed: Array
+
+    @classmethod
+    def start(cls, model: Denoiser, config: TrainConfig) -> "TrainState":
+        """The state before the first step. Raises TypeError unless model is a callable pytree of arrays."""
+        check_denoiser(model)
+        copy = partial(jax.tree.map, jnp.copy)  # the state is donated to each call, so it owns its arrays
+        moments = _optimizer(config).init(model)  # type: ignore[arg-type]
+        return cls(copy(model), copy(model), moments, jnp.zeros((), jnp.int32), jnp.uint32(config.seed))
+
+
+class Diverged(FloatingPointError):
+    """The loss was not finite. state: the last good one; losses: up to there."""
+
+    def __init__(self, message: str, state: TrainState, losses: np.ndarray):
+        super().__init__(message)
+        self.state, self.losses = state, losses
+
+
+def dsm_loss(
+    D: Denoiser, x0: Float[Array, " b *event"], sigma: Float[Array, " b"], eps: Array, sigma_data: float
+) -> Float[Array, ""]:
+    """E w(σ) ‖D(x₀ + σε; σ) − x₀‖²/d with w = (σ² + σ_data²)/(σ σ_data)².
+
+    It is 1 for D = c_skip x on centred data of variance σ_data². x0: (b, *event) clean; sigma: (b,); eps:
+    standard normal, of x0's shape.  Li et al. (2024), Eq. 3; weighting: Karras et al. (2022), Table 1.
+    """
+    level = expand(sigma, x0)
+    weight = (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
+    error = (D(x0 + level * eps, sigma) - x0).reshape(len(x0), -1)
+    return (weight * (error**2).mean(-1)).mean()
+
+
+@partial(jax.jit, static_argnames=("config", "n"), donate_argnames="state")
+def train_steps(
+    state: TrainState, data: Float[Array, " N *event"], *, config: TrainConfig, n: int
+) -> tuple[TrainState, Float[Array, " n"]]:
+    """n steps of Adam on equation 3 in one call; the new state and the n losses. The old state is donated.
+
+    Batch, levels and noise of step t come from fold_in(key(state.seed), t) alone, so a run can stop and go on. From
+    the first loss that is not finite on the state stays as it was.
+    """
+    root, optimizer = jax.random.key(state.seed), _optimizer(config)
+
+    def step(state, _):
+        pick, level, noise = jax.random.split(jax.random.fold_in(root, state.step), 3)
+        x0 = data[jax.random.randint(pick, (config.batch,), 0, len(data))]
+        sigma = lognormal_sigmas(config.batch, key=level, mean=config.sigma_mean, std=config.sigma_std)
+        eps = jax.random.normal(noise, x0.shape)
+        loss, gradient = jax.value_and_grad(dsm_loss)(state.model, x0, sigma, eps, config.sigma_data)
+        updates, moments = optimizer.update(gradient, state.moments, state.model)
+        model = optax.apply_updates(state.model, updates)
+        decay = jnp.minimum(config.ema, (1 + state.step) / (10 + state.step))
+        ema = optax.incremental_update(model, state.ema, 1 - decay)
+        good = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
+        new = TrainState(model, ema, moments, state.step + 1, state.seed)
+        return jax.tree.map(lambda a, b: jnp.where(good, a, b), new, state), jnp.where(good, loss, jnp.nan)
+
+    return lax.scan(step, state, length=n)
+
+
+def fit(
+    state: TrainState,
+    data: ArrayLike,
+    config: TrainConfig,
+    *,
+    every: int = 32,
+    keep: Callable[[TrainState, np.ndarray], None] | None = None,
+    progress: bool = True,
+) -> tuple[TrainState, np.ndarray]:
+    """Train from state.step to config.steps; the last state and the losses of the steps done here.
+
+    data: (N, *event). Every so many steps keep(state, losses so far) is called, with a bar that shows loss and
+    images/s. The given state is consumed. Raises ValueError for bad data or every < 1, and Diverged, which holds
+    the last good state, where the loss is not finite.
+    """
+    check_points(data, at_least=1)
+    if every < 1:
+        raise ValueError(f"every = {every}; needs at least 1 step")
+    images, start = jnp.asarray(data, jnp.float32), int(state.step)
+    compiled = replace(config, steps=1, seed=0)  # neither decides what is compiled
+    losses = np.zeros(0, np.float32)
+    with tqdm(total=config.steps, initial=start, unit="step", disable=not progress) as bar:
+        while (done := start + len(losses)) < config.steps:
+            n = min(every - done % every, config.steps - done)
+            state, new = train_steps(state, images, config=compiled, n=n)
+            losses = np.concatenate([losses, np.asarray(new)])
+            if not np.isfinite(losses).all():
+                losses = losses[: int(np.argmin(np.isfinite(losses)))]
+                message = (
+                    f"the loss of step {start + len(losses)} is not finite; needs a lower rate than {config.rate}"
+                )
+                raise Diverged(message, state, losses)
+            rate = (bar.format_dict["rate"] or 0) * config.batch
+            bar.set_postfix(loss=f"{losses[-every:].mean():.4f}", images_per_s=f"{rate:.0f}", refresh=False)
+            bar.update(n)
+            if keep is not None:
+                keep(state, losses)
+    return state, losses
+
+
+def _optimizer(config: TrainConfig) -> optax.GradientTransformation:
+    rate = optax.linear_schedule(0.0, config.rate, config.warmup) if config.warmup else config.rate
+    return optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(rate))
