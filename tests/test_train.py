@@ -122,6 +122,7 @@ def test_bad_configs(bad, unchecked):
         dg.TrainConfig(**({"steps": 5} | bad))
 
 
+@pytest.mark.slow
 def test_bad_data(data, unchecked):
     with pytest.raises(ValueError, match="NaN"):
         dg.fit(start(), np.full_like(data, np.nan), CONFIG, progress=False)

@@ -96,6 +96,7 @@ def closed_form(channels, width, patch, multipliers, blocks):
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape, width", SHAPES)
 def test_parameters_by_closed_form(shape, width):
     numbers = {"patch": 2, "multipliers": (1, 2), "blocks": 1} | width
@@ -113,6 +114,7 @@ def test_the_level_and_the_seed_matter_and_other_images_of_the_batch_do_not(trai
     assert any((a != b).any() for a, b in zip(*first, strict=True))
 
 
+@pytest.mark.slow
 def test_it_plugs_into_the_sampler_and_a_second_net_does_not_retrace():
     x, sigmas, traced = 80 * batch(SHAPES[1][0]), dg.karras_sigmas(4), []
 
@@ -127,6 +129,7 @@ def test_it_plugs_into_the_sampler_and_a_second_net_does_not_retrace():
     assert out.shape == x.shape and counts[0] == counts[1] > 0
 
 
+@pytest.mark.slow
 def test_bad_input(unchecked):
     with pytest.raises(ValueError, match=r"needs \(b, 12, 12, 1\)"):
         net(*SHAPES[0])(jnp.zeros((2, 32, 32, 1)), 1.0)
