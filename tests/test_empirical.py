@@ -70,6 +70,7 @@ def rows(train):
     return train.reshape(len(train), -1).astype(np.float64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma", SIGMAS)
 def test_all_60000_images_agree_with_float64(D_M, rows, held_out, sigma):
     x0, noise = held_out
@@ -90,6 +91,7 @@ def test_at_the_lowest_level_it_is_the_nearest_image(D_M, train, rows, held_out)
     np.testing.assert_allclose(D_M(jnp.asarray(own), 0.002), train[:64], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [1, 7, 50, 1000])
 def test_the_answer_does_not_depend_on_block_or_order(train, held_out, block):
     x0, noise = held_out

@@ -107,6 +107,7 @@ def test_setup_cell_without_an_address_says_what_to_do(tmp_path):
     assert "make address REPO=owner/name" in run.stderr and "DIFFGAUSS_SOURCE" in run.stderr
 
 
+@pytest.mark.slow
 def test_readme_example_runs(capsys):
     (example,) = re.findall(r"(?s)```python\n(.*?)```", README)
     assert len([line for line in example.splitlines() if line.strip()]) <= 12
