@@ -28,6 +28,13 @@ CANDIDATES = {
     "w48 patch 4": ({"width": 48, "patch": 4}, {}),
     "w64 patch 4, one level": ({"width": 64, "patch": 4, "multipliers": (1,)}, {}),
     "w8 patch 1": ({"width": 8, "patch": 1, "multipliers": (1, 2, 4)}, {}),
+    "w8 patch 1 rate 4e-3": ({"width": 8, "patch": 1, "multipliers": (1, 2, 4)}, {"rate": 4e-3}),
+    "w8 patch 1 batch 16 rate 4e-3": (
+        {"width": 8, "patch": 1, "multipliers": (1, 2, 4)},
+        {"batch": 16, "rate": 4e-3},
+    ),
+    "w16 rate 8e-3": ({"width": 16}, {"rate": 8e-3}),
+    "w16 batch 16 rate 4e-3": ({"width": 16}, {"batch": 16, "rate": 4e-3}),
 }
 
 

@@ -1,10 +1,8 @@
 """Shape checks on every call into diffgauss, no silent broadcasting, and the data that the tests share."""
 
-import contextlib
 from collections.abc import Iterator
 
 import jax
-import jax.experimental
 import jaxtyping
 import matplotlib
 import numpy as np
@@ -17,13 +15,7 @@ matplotlib.use("agg")
 settings.register_profile("theorems", deadline=None, derandomize=True, max_examples=30, database=None)
 settings.load_profile("theorems")
 
-
-@contextlib.contextmanager
-def float64() -> Iterator[None]:
-    """JAX in double precision; ``jax.enable_x64`` came after the lower end of the supported window."""
-    enable = getattr(jax if hasattr(jax, "enable_x64") else jax.experimental, "enable_x64")  # noqa: B009
-    with enable(True):
-        yield
+from diffgauss.parallel import float64 as float64  # noqa: E402
 
 
 @pytest.fixture

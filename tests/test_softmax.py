@@ -53,7 +53,8 @@ def test_any_shape_of_value_is_averaged():
 def test_blocks_hold_every_point_once_and_padding_has_weight_zero(block):
     points = np.random.default_rng(0).standard_normal((7, 2))
     center = points.mean(0)
-    y, half_norm = in_blocks(points, block, center)
+    y, half_norm, rows = in_blocks(points, block, center)
+    assert (np.asarray(rows).ravel()[: len(points)] == np.arange(len(points))).all()
     m = min(block, 7)
     assert y.shape == (-(-7 // m), m, 2) and half_norm.shape == y.shape[:2]
     y, half_norm = np.asarray(y).reshape(-1, 2), np.asarray(half_norm).ravel()
@@ -67,7 +68,7 @@ def test_blocks_hold_every_point_once_and_padding_has_weight_zero(block):
 
 def test_points_are_centred_in_float64_before_they_are_rounded():
     points = 1e6 + np.random.default_rng(0).standard_normal((50, 3))  # a float32 here has a unit of 1/16
-    y, half_norm = in_blocks(points, 16, points.mean(0))
+    y, half_norm, _ = in_blocks(points, 16, points.mean(0))
     centred = points - points.mean(0)
     np.testing.assert_allclose(np.asarray(y).reshape(-1, 3)[:50], centred, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(np.asarray(half_norm).ravel()[:50], (centred**2).sum(1) / 2, rtol=1e-6)

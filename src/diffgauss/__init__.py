@@ -2,6 +2,7 @@
 
 from diffgauss import checkpoint as checkpoint
 from diffgauss import lesson as lesson
+from diffgauss import zoo as zoo
 from diffgauss._core import Denoiser as Denoiser
 from diffgauss.data import disjoint_halves as disjoint_halves
 from diffgauss.data import load as load
@@ -18,6 +19,7 @@ from diffgauss.ode import heun as heun
 from diffgauss.ode import sample as sample
 from diffgauss.ode import trajectory as trajectory
 from diffgauss.ode import velocity as velocity
+from diffgauss.parallel import data_mesh as data_mesh
 from diffgauss.schedule import edm_scalings as edm_scalings
 from diffgauss.schedule import karras_sigmas as karras_sigmas
 from diffgauss.schedule import lognormal_sigmas as lognormal_sigmas

@@ -6,7 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int
+
+from diffgauss import parallel
 
 FAR = 1e15
 """Half norm of padding: weight 0 for every σ from 1e-10 to 1e6, and finite, so that gradients are too."""
@@ -16,13 +19,17 @@ def softmax_mean(
     score: Callable[[Any], Float[Array, " b m"]],
     mix: Callable[[Float[Array, " b m"], Any], Float[Array, " b *out"]],
     blocks: Any,
+    mesh: Mesh | None = None,
 ) -> tuple[Float[Array, " b *out"], Float[Array, " b"]]:
     """Σᵢ e^{sᵢ} vᵢ / Z with Z = Σᵢ e^{sᵢ}, and log Z, for any number of blocks in the memory of one.
 
     blocks: a pytree with a leading axis of blocks. score(block) gives the logits sᵢ of its m members for each
-    of b queries; mix(w, block) gives Σ w v over the block. Two parts of a set merge by their log Z.
+    of b queries; mix(w, block) gives Σ w v over the block. mesh: the blocks are split over its devices, whose parts
+    merge by their log Z.
     The running maximum keeps every exponent ≤ 0.  Milakov & Gimelshein (2018), Algorithm 3.
     """
+    if mesh is not None:
+        return parallel.over(lambda part: parallel.merge(*softmax_mean(score, mix, part)), mesh)(blocks)
 
     def step(carry, block):
         top, total, mean = carry
@@ -47,23 +54,30 @@ def softmax_mean(
 
 
 def in_blocks(
-    points: np.ndarray, block: int, center: np.ndarray
-) -> tuple[Float[Array, " n_blocks m d"], Float[Array, " n_blocks m"]]:
-    """yᵢ − c in blocks of m = min(block, N) rows, and ‖yᵢ − c‖²/2; the last block is padded with rows at c
-    whose half norm is ``FAR``, so that their weight exp(−FAR/σ²) is 0.
+    points: np.ndarray, block: int, center: np.ndarray, mesh: Mesh | None = None
+) -> tuple[Float[Array, " n_blocks m d"], Float[Array, " n_blocks m"], Int[Array, " n_blocks m"]]:
+    """yᵢ − c in blocks of m ≤ block rows, ‖yᵢ − c‖²/2, and the row numbers i; mesh: an equal share on each device.
 
-    points: (N, d); center: (d,) float64. Subtracting the mean keeps the distances ‖x‖²/2 − x·y + ‖y‖²/2
-    accurate in float32. Raises ValueError unless block ≥ 1.
+    Padding is rows at c with number −1 whose half norm is ``FAR``, so that their weight exp(−FAR/σ²) is 0. It comes
+    last on each device: no device sees a maximum that is padding's, whose rounding exp would blow up.
+    points: (N, d); center: (d,) float64. Subtracting the mean keeps the distances ‖x‖²/2 − x·y + ‖y‖²/2 accurate in
+    float32. Raises ValueError unless block ≥ 1 and there is a point for each device.
     """
+    n, shares = len(points), 1 if mesh is None else mesh.size
     if block < 1:
         raise ValueError(f"block = {block}; needs block ≥ 1 points")
-    n, d = points.shape
-    m = min(block, n)
-    count = -(-n // m)
-    centred = np.zeros((count * m, d), jnp.zeros(()).dtype)
-    half_norms = np.full(count * m, FAR, centred.dtype)
-    for start in range(0, n, m):
-        part = slice(start, min(start + m, n))
-        rows = points[part] - center
-        centred[part], half_norms[part] = rows, np.einsum("ij,ij->i", rows, rows) / 2
-    return jnp.asarray(centred.reshape(count, m, d)), jnp.asarray(half_norms.reshape(count, m))
+    if n < shares:
+        raise ValueError(f"got {n} points; needs at least one for each of {shares} devices")
+    share = -(-n // shares)
+    m = min(block, share)
+    rows = np.full((shares, -(-share // m) * m), -1)
+    for row, part in zip(rows, np.array_split(np.arange(n), shares), strict=True):
+        row[: len(part)] = part
+    rows = rows.reshape(-1, m)
+    centred = np.zeros((*rows.shape, points.shape[1]), jnp.zeros(()).dtype)
+    half_norms = np.full(rows.shape, FAR, centred.dtype)
+    for y, half_norm, row in zip(centred, half_norms, rows, strict=True):
+        z = points[row[row >= 0]] - center
+        y[: len(z)], half_norm[: len(z)] = z, np.einsum("ij,ij->i", z, z) / 2
+    blocks = centred, half_norms, rows.astype(np.int32)
+    return tuple(jnp.asarray(b) if mesh is None else parallel.split(b, mesh) for b in blocks)  # type: ignore

@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
+from diffgauss import parallel
 from diffgauss._core import Denoiser, Sigma, check_denoiser, check_event, check_points
 from diffgauss._softmax import in_blocks
 
@@ -38,11 +40,14 @@ class Nearest(NamedTuple):
     indices: np.ndarray
 
 
-def nearest(samples: ArrayLike, data: ArrayLike, *, k: int = 1, block: int = 1024) -> Nearest:
+def nearest(
+    samples: ArrayLike, data: ArrayLike, *, k: int = 1, block: int = 1024, mesh: Mesh | None = None
+) -> Nearest:
     """argminᵢ ‖x − yᵢ‖₂, the k nearest rows of data for each sample, streamed: memory flat in both.
 
     samples: (b, *event); data: (N, *event). Neighbours are found in float32 and their distances then computed
-    directly in float64, so a copy has distance exactly 0. Raises ValueError for other shapes, NaN, or k > N.
+    directly in float64, so a copy has distance exactly 0. mesh: search a part of the data on each device.
+    Raises ValueError for other shapes, NaN, or k > N.
     """
     check_points(data, at_least=max(k, 1))
     check_points(samples, "samples", at_least=1)
@@ -52,29 +57,38 @@ def nearest(samples: ArrayLike, data: ArrayLike, *, k: int = 1, block: int = 102
     data, samples = np.asarray(data), np.asarray(samples)
     y, x = data.reshape(len(data), -1), samples.reshape(len(samples), -1)
     mean = y.mean(0, dtype=np.float64)
-    index = np.asarray(_nearest(jnp.asarray(x - mean, float), *in_blocks(y, block, mean), k=k))
+    queries, blocks = np.asarray(x - mean, jnp.zeros(()).dtype), in_blocks(y, block, mean, mesh)
+    index = np.asarray(_nearest(queries, blocks, k=k, mesh=mesh))
     distance = np.stack([np.linalg.norm(x.astype(np.float64) - y[i], axis=-1) for i in index.T], -1)
     order = np.argsort(distance, -1, kind="stable")
     return Nearest(np.take_along_axis(distance, order, -1), np.take_along_axis(index, order, -1))
 
 
-@partial(jax.jit, static_argnames="k")
-def _nearest(x, points, half_norms, *, k):
-    m = half_norms.shape[1]
+@partial(jax.jit, static_argnames=("k", "mesh"))
+def _nearest(x, blocks, *, k, mesh):
+    def best(blocks):
+        def search(x):  # one query; lax.map runs 256 at a time
+            def step(best, block):
+                y, half_norm, row = block
+                closeness = jnp.matmul(y, x, precision="highest") - half_norm
+                return _top(k, (best[0], closeness), (best[1], row)), None
 
-    def search(x):  # one query; lax.map runs 256 at a time
-        def step(best, block):
-            start, y, half_norm = block
-            closeness = jnp.concatenate([best[0], jnp.matmul(y, x, precision="highest") - half_norm])
-            index = jnp.concatenate([best[1], start + jnp.arange(m)])
-            value, place = lax.top_k(closeness, k)
-            return (value, index[place]), None
+            none = jnp.full(k, -jnp.inf, x.dtype), jnp.full(k, -1, jnp.int32)
+            return lax.scan(step, none, blocks)[0]
 
-        none = jnp.full(k, -jnp.inf, x.dtype), jnp.zeros(k, int)
-        starts = m * jnp.arange(len(points))
-        return lax.scan(step, none, (starts, points, half_norms))[0][1]
+        return lax.map(search, x, batch_size=256)
 
-    return lax.map(search, x, batch_size=256)
+    def best_of_all(blocks):
+        value, row = (lax.all_gather(part, parallel.AXIS, axis=1, tiled=True) for part in best(blocks))
+        return jax.vmap(lambda v, r: _top(k, (v,), (r,)))(value, row)
+
+    return (best(blocks) if mesh is None else parallel.over(best_of_all, mesh)(blocks))[1]
+
+
+def _top(k, values, rows):
+    """The k largest of all values and their rows."""
+    value, place = lax.top_k(jnp.concatenate(values), k)
+    return value, jnp.concatenate(rows)[place]
 
 
 class Generalization(NamedTuple):

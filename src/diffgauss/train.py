@@ -11,10 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 
+from diffgauss import parallel
 from diffgauss._core import Denoiser, check_denoiser, check_points, expand, pytree
 from diffgauss.schedule import lognormal_sigmas
 
@@ -23,27 +25,28 @@ from diffgauss.schedule import lognormal_sigmas
 class TrainConfig:
     """All that decides a run besides the network and its data; hashable, so that it is static under jit.
 
-    steps: how many; batch: images a step; rate: Adam's, after a linear warmup over so many steps; clip: largest
-    norm of the gradient; ema: decay of the averaged weights, reached by the ramp (1 + t)/(10 + t); sigma_mean,
-    sigma_std: of ln σ; sigma_data: standard deviation of the pixels, for the weighting; seed: of the batches,
-    levels and noise. Raises ValueError for a number out of range.
+    steps: how many; batch: images a step; rate: Adam's, after a linear warmup over so many steps and until a linear
+    cooldown to 0 over the last so many; clip: largest norm of the gradient; ema: largest decay of the averaged
+    weights, which is (1 + t)/(10 + t) before; sigma_mean, sigma_std: of ln σ; sigma_data: standard deviation of the
+    pixels, for the weighting; seed: of the batches, levels and noise. Raises ValueError for a number out of range.
     """
 
     steps: int
     batch: int = 32
-    rate: float = 2e-3
+    rate: float = 4e-3
     warmup: int = 100
+    cooldown: int = 0
     clip: float = 1.0
-    ema: float = 0.999
-    sigma_mean: float = -0.4
-    sigma_std: float = 1.6
+    ema: float = 0.9999
+    sigma_mean: float = 0.0
+    sigma_std: float = 2.0
     sigma_data: float = 0.7
     seed: int = 0
 
     def __post_init__(self):
         for field in fields(self):
             value = getattr(self, field.name)
-            positive = field.name not in ("warmup", "ema", "sigma_mean", "sigma_std", "seed")
+            positive = field.name not in ("warmup", "cooldown", "ema", "sigma_mean", "sigma_std", "seed")
             if not math.isfinite(value) or (positive and value <= 0) or (field.name != "sigma_mean" and value < 0):
                 raise ValueError(f"{field.name} = {value}; needs a finite number {'> 0' if positive else '≥ 0'}")
         if not self.ema < 1:
@@ -91,14 +94,14 @@ def dsm_loss(
     return (weight * (error**2).mean(-1)).mean()
 
 
-@partial(jax.jit, static_argnames=("config", "n"), donate_argnames="state")
+@partial(jax.jit, static_argnames=("config", "n", "mesh"), donate_argnames="state")
 def train_steps(
-    state: TrainState, data: Float[Array, " N *event"], *, config: TrainConfig, n: int
+    state: TrainState, data: Float[Array, " N *event"], *, config: TrainConfig, n: int, mesh: Mesh | None = None
 ) -> tuple[TrainState, Float[Array, " n"]]:
     """n steps of Adam on equation 3 in one call; the new state and the n losses. The old state is donated.
 
     Batch, levels and noise of step t come from fold_in(key(state.seed), t) alone, so a run can stop and go on. From
-    the first loss that is not finite on the state stays as it was.
+    the first loss that is not finite on the state stays as it was. mesh: spread each batch over its devices.
     """
     root, optimizer = jax.random.key(state.seed), _optimizer(config)
 
@@ -107,6 +110,7 @@ def train_steps(
         x0 = data[jax.random.randint(pick, (config.batch,), 0, len(data))]
         sigma = lognormal_sigmas(config.batch, key=level, mean=config.sigma_mean, std=config.sigma_std)
         eps = jax.random.normal(noise, x0.shape)
+        x0, sigma, eps = (parallel.batch(part, mesh) for part in (x0, sigma, eps))
         loss, gradient = jax.value_and_grad(dsm_loss)(state.model, x0, sigma, eps, config.sigma_data)
         updates, moments = optimizer.update(gradient, state.moments, state.model)
         model = optax.apply_updates(state.model, updates)
@@ -124,26 +128,34 @@ def fit(
     data: ArrayLike,
     config: TrainConfig,
     *,
+    until: int | None = None,
     every: int = 32,
     keep: Callable[[TrainState, np.ndarray], None] | None = None,
     progress: bool = True,
+    mesh: Mesh | None = None,
 ) -> tuple[TrainState, np.ndarray]:
-    """Train from state.step to config.steps; the last state and the losses of the steps done here.
+    """Train from state.step to config.steps, or until an earlier one; the last state and the losses found here.
 
     data: (N, *event). Every so many steps keep(state, losses so far) is called, with a bar that shows loss and
-    images/s. The given state is consumed. Raises ValueError for bad data or every < 1, and Diverged, which holds
-    the last good state, where the loss is not finite.
+    images/s. The given state is consumed. mesh: train on its devices, each with a copy of the data and a share of
+    each batch. Raises ValueError for bad data, every < 1 or a batch that the devices cannot share, and Diverged,
+    which holds the last good state, where the loss is not finite.
     """
     check_points(data, at_least=1)
     if every < 1:
         raise ValueError(f"every = {every}; needs at least 1 step")
     images, start = jnp.asarray(data, jnp.float32), int(state.step)
-    compiled = replace(config, steps=1, seed=0)  # neither decides what is compiled
+    if mesh is not None:
+        if config.batch % mesh.size:
+            raise ValueError(f"batch = {config.batch}; needs a multiple of the {mesh.size} devices")
+        state, images = parallel.replicate((state, images), mesh)
+    last = config.steps if until is None else min(until, config.steps)
+    compiled = replace(config, seed=0, steps=config.steps if config.cooldown else 1)  # what the steps depend on
     losses = np.zeros(0, np.float32)
-    with tqdm(total=config.steps, initial=start, unit="step", disable=not progress) as bar:
-        while (done := start + len(losses)) < config.steps:
-            n = min(every - done % every, config.steps - done)
-            state, new = train_steps(state, images, config=compiled, n=n)
+    with tqdm(total=last, initial=start, unit="step", disable=not progress) as bar:
+        while (done := start + len(losses)) < last:
+            n = min(every - done % every, last - done)
+            state, new = train_steps(state, images, config=compiled, n=n, mesh=mesh)
             losses = np.concatenate([losses, np.asarray(new)])
             if not np.isfinite(losses).all():
                 losses = losses[: int(np.argmin(np.isfinite(losses)))]
@@ -160,5 +172,9 @@ def fit(
 
 
 def _optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    rate = optax.linear_schedule(0.0, config.rate, config.warmup) if config.warmup else config.rate
+    def rate(t):
+        up = (t + 1) / (config.warmup + 1)
+        down = (config.steps - t) / config.cooldown if config.cooldown else 1
+        return config.rate * jnp.clip(jnp.minimum(up, down), 0, 1)
+
     return optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(rate))

@@ -3,9 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
+from diffgauss import parallel
 from diffgauss._core import Sigma, check_event, check_points, expand, pytree, static
 from diffgauss._softmax import in_blocks, softmax_mean
 
@@ -23,10 +25,12 @@ class EmpiricalDenoiser:
     points: Float[Array, " n_blocks m d"]
     half_norms: Float[Array, " n_blocks m"]
     event: tuple[int, ...] = static()
+    mesh: Mesh | None = static()
 
     @classmethod
-    def from_data(cls, data: ArrayLike, *, block: int = 1024) -> "EmpiricalDenoiser":
-        """data: (N, *event) floating with N ≥ 2; block: points per step of the stream.
+    def from_data(cls, data: ArrayLike, *, block: int = 1024, mesh: Mesh | None = None) -> "EmpiricalDenoiser":
+        """data: (N, *event) floating with N ≥ 2; block: points per step of the stream; mesh: split the points over
+        the devices of ``data_mesh()``, all processes then giving the same data.
 
         Raises ValueError for fewer than two points, NaN, integer pixels or block < 1.
         """
@@ -34,7 +38,8 @@ class EmpiricalDenoiser:
         data = np.asarray(data)
         flat = data.reshape(len(data), -1)
         mean = flat.mean(0, dtype=np.float64)
-        return cls(jnp.asarray(mean, float), *in_blocks(flat, block, mean), data.shape[1:])
+        center = jnp.asarray(mean, float) if mesh is None else parallel.replicate(jnp.asarray(mean, float), mesh)
+        return cls(center, *in_blocks(flat, block, mean, mesh)[:2], data.shape[1:], mesh)
 
     @jax.jit
     def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
@@ -55,7 +60,7 @@ class EmpiricalDenoiser:
         def mix(weights, block):
             return jnp.matmul(weights, block[0], precision="highest")
 
-        mean, log_z = softmax_mean(score, mix, (self.points, self.half_norms))
+        mean, log_z = softmax_mean(score, mix, (self.points, self.half_norms), self.mesh)
         return (mean + self.mean[None]).reshape(x.shape), log_z - beta[:, 0] * (z**2).sum(-1) / 2
 
     @jax.jit
@@ -67,12 +72,12 @@ class EmpiricalDenoiser:
         """
         _, _, score = self._logits(x, sigma)
         blocks = (self.points, self.half_norms)
-        _, log_z = softmax_mean(score, lambda weights, block: weights.sum(-1), blocks)
+        _, log_z = softmax_mean(score, lambda weights, block: weights.sum(-1), blocks, self.mesh)
 
         def log_w(block):
             return score(block) - log_z[:, None]
 
-        mean, rest = softmax_mean(log_w, lambda weights, block: (weights * log_w(block)).sum(-1), blocks)
+        mean, rest = softmax_mean(log_w, lambda weights, block: (weights * log_w(block)).sum(-1), blocks, self.mesh)
         return jnp.maximum(rest - mean, 0)
 
     def _logits(self, x, sigma):

@@ -1,7 +1,10 @@
 """The learned denoiser D_θ: a small U-Net behind EDM's preconditioning."""
 
+import math
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -9,13 +12,25 @@ from diffgauss._core import Sigma, check_event, expand
 from diffgauss._layers import convolution, double, from_patches, halve, pad_to_multiple, to_patches, waves
 from diffgauss.schedule import edm_scalings
 
-ZERO, NORMAL = nnx.initializers.zeros, nnx.initializers.lecun_normal()
+
+def zero(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+    """Weights 0: a branch that ends in them adds nothing at first."""
+    return jnp.asarray(np.zeros(shape, dtype))
+
+
+def normal(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+    """Weights from N(0, 1/n), n the inputs of one output (LeCun et al., 1998).
+
+    numpy draws them from the key: jax.random would compile each shape anew, 20 s for one small net.
+    """
+    draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    return jnp.asarray(draw.standard_normal(shape, np.float32) / math.sqrt(math.prod(shape[:-1])), dtype)
 
 
 class Conv(nnx.Module):
-    """A 3×3 convolution with bias. kernel_init: of the weights, by default LeCun's normal law."""
+    """A 3×3 convolution with bias. kernel_init: of the weights, by default ``normal``."""
 
-    def __init__(self, n_in: int, n_out: int, *, rngs: nnx.Rngs, kernel_init=NORMAL):
+    def __init__(self, n_in: int, n_out: int, *, rngs: nnx.Rngs, kernel_init=normal):
         self.kernel = nnx.Param(kernel_init(rngs.params(), (3, 3, n_in, n_out), jnp.float32))
         self.bias = nnx.Param(jnp.zeros(n_out))
 
@@ -33,9 +48,11 @@ class Block(nnx.Module):
     def __init__(self, n_in: int, n_out: int, n_embed: int, *, rngs: nnx.Rngs):
         self.norm1, self.norm2 = (nnx.GroupNorm(n, num_groups=_groups(n), rngs=rngs) for n in (n_in, n_out))
         self.conv1 = Conv(n_in, n_out, rngs=rngs)
-        self.conv2 = Conv(n_out, n_out, kernel_init=ZERO, rngs=rngs)
-        self.affine = nnx.Linear(n_embed, 2 * n_out, kernel_init=ZERO, rngs=rngs)
-        self.skip = nnx.Linear(n_in, n_out, use_bias=False, rngs=rngs) if n_in != n_out else None
+        self.conv2 = Conv(n_out, n_out, kernel_init=zero, rngs=rngs)
+        self.affine = nnx.Linear(n_embed, 2 * n_out, kernel_init=zero, rngs=rngs)
+        self.skip = (
+            nnx.Linear(n_in, n_out, use_bias=False, kernel_init=normal, rngs=rngs) if n_in != n_out else None
+        )
 
     def __call__(self, x: Float[Array, " b h w n_in"], embed: Float[Array, " b e"]) -> Float[Array, " b h w n_out"]:
         """x: (b, h, w, n_in) and the level's embedding (b, n_embed) → (b, h, w, n_out)."""
@@ -65,21 +82,16 @@ class UNet(nnx.Module):
         blocks: int = 1,
         rngs: nnx.Rngs,
     ):
-        for name, value in {
-            "size": size,
-            "channels": channels,
-            "width": width,
-            "patch": patch,
-            "blocks": blocks,
-        }.items():
+        numbers = {"size": size, "channels": channels, "width": width, "patch": patch, "blocks": blocks}
+        for name, value in numbers.items():
             if value < 1:
                 raise ValueError(f"{name} = {value}; needs at least 1")
         if not multipliers or min(multipliers) < 1:
             raise ValueError(f"multipliers = {multipliers}; needs one number ≥ 1 a level")
         self.event, self.patch, self.frequencies = (size, size, channels), patch, 2 * width
         widths, n_embed, n_pixel = [width * m for m in multipliers], 4 * width, channels * patch**2
-        self.embed1 = nnx.Linear(2 * width, n_embed, rngs=rngs)
-        self.embed2 = nnx.Linear(n_embed, n_embed, rngs=rngs)
+        self.embed1 = nnx.Linear(2 * width, n_embed, kernel_init=normal, rngs=rngs)
+        self.embed2 = nnx.Linear(n_embed, n_embed, kernel_init=normal, rngs=rngs)
         self.first = Conv(n_pixel, width, rngs=rngs)
 
         def level(sizes: list[tuple[int, int]]):
@@ -92,7 +104,22 @@ class UNet(nnx.Module):
             [level([(2 * o, i)] + [(i, i)] * (blocks - 1)) for i, o in zip(into, widths, strict=True)]
         )
         self.norm = nnx.GroupNorm(width, num_groups=_groups(width), rngs=rngs)
-        self.last = Conv(width, n_pixel, kernel_init=ZERO, rngs=rngs)
+        self.last = Conv(width, n_pixel, kernel_init=zero, rngs=rngs)
+
+    @classmethod
+    def tiny(cls, size: int, channels: int, *, width: int = 16, rngs: nnx.Rngs) -> "UNet":
+        """What learns most per second of one processor core (benchmarks/presets.py): 80148 weights on 28×28×1."""
+        return cls(size, channels, width=width, rngs=rngs)
+
+    @classmethod
+    def small(cls, size: int, channels: int, *, width: int = 32, rngs: nnx.Rngs) -> "UNet":
+        """At full resolution, for a GPU or a long day: 1.0 million weights on 28×28×1."""
+        return cls(size, channels, width=width, patch=1, multipliers=(1, 2, 4), rngs=rngs)
+
+    @classmethod
+    def paper(cls, size: int, channels: int, *, width: int = 128, rngs: nnx.Rngs) -> "UNet":
+        """Like DDPM++ in Karras et al. (2022) without attention: 38 million weights on 64×64×3, for GPUs."""
+        return cls(size, channels, width=width, patch=1, multipliers=(1, 2, 2, 2), blocks=4, rngs=rngs)
 
     def __call__(self, x: Float[Array, " b h w c"], c_noise: Float[Array, " b"]) -> Float[Array, " b h w c"]:
         """x: (b, size, size, channels); c_noise: (b,). Raises ValueError for another event shape."""

@@ -1,0 +1,105 @@
+"""The command line: ``diffgauss zoo list``, ``train``, ``verify`` and ``index``."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffgauss import zoo
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Diffusion models and their Gaussian bias.")
+shelf = typer.Typer(no_args_is_help=True, help="The zoo: networks trained once, shipped with their snapshots.")
+app.add_typer(shelf, name="zoo")
+
+SHIPPED = zoo.folder()
+Name = Annotated[str, typer.Argument(help="One of `diffgauss zoo list`.")]
+README = """# The zoo
+
+Networks trained once, because a class cannot wait for them. `dg.zoo.load(name, step=None)` gives the averaged
+weights, `dg.zoo.data(name)` the images they were trained on; `diffgauss zoo train NAME` makes a run again.
+`zoo.json` holds all settings, the scores of each snapshot, loss curves, processor, versions and SHA-256.
+`diffgauss zoo index` writes this page and zoo.json. Scores are those of the last snapshot; the loss is equation 3
+with EDM's weights.
+
+{table}
+"""
+COLUMNS = ("run", "images", "width", "seed", "steps", "training loss", "test loss", "GL", "memorized", "core-hours")
+
+
+def table(records: dict) -> str:
+    """The runs in a Markdown table, with dashes for those that are not in the records."""
+    rows = [COLUMNS, ("---",) * len(COLUMNS)]
+    for name, run in zoo.entries().items():
+        seen = f"{run.n}{', the next ones' if run.other else ''}{', upper body' if run.classes else ''}"
+        found = records.get(name)
+        last = found["scores"][str(run.steps)] if found else {}
+        values = [f"{last[k]:.3f}" if last else "–" for k in ("train", "test", "GL", "memorized")]
+        hours = f"{found['seconds'] / 3600:.2f}" if found else "–"
+        rows.append((name, seen, *map(str, (run.width, run.seed, run.steps)), *values, hours))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+@shelf.command("list")
+def show() -> None:
+    """Every run, with the scores of those that are shipped."""
+    typer.echo(table(zoo.shipped()))
+
+
+@shelf.command()
+def train(
+    name: Name,
+    into: Annotated[
+        Path, typer.Option(help="Folder for the checkpoint and for the state of an unfinished run.")
+    ] = Path("runs"),
+    steps: Annotated[
+        int | None, typer.Option(help="Stop after so many steps; the same command goes on later.")
+    ] = None,
+) -> None:
+    """Train a run, or go on with it after a stop or a kill."""
+    with _errors():
+        path = zoo.train(name, into, steps=steps)
+    typer.echo(path)
+
+
+@shelf.command()
+def verify(
+    name: Annotated[str | None, typer.Argument(help="A run whose first steps are trained again.")] = None,
+    steps: Annotated[int, typer.Option(help="How many of them.")] = 64,
+    tol: Annotated[float, typer.Option(help="Largest relative difference of a loss.")] = 1e-2,
+) -> None:
+    """Check all shipped files against zoo.json; with a name, also its first losses against a new training."""
+    with _errors():
+        found, recorded = zoo.index(zoo.folder()), zoo.shipped()
+        if odd := sorted(n for n in found.keys() | recorded.keys() if found.get(n) != recorded.get(n)):
+            raise ValueError(
+                f"zoo.json does not agree with the files of {', '.join(odd)}; needs `diffgauss zoo index`"
+            )
+        typer.echo(f"{len(found)} of {len(zoo.entries())} runs are here, and zoo.json agrees with their files")
+        if name is not None:
+            error = zoo.verify(name, steps=steps, progress=True)
+            typer.echo(f"{name}: largest relative difference of {steps} losses {error:.1e}; needs ≤ {tol:g}")
+            if not error <= tol:
+                raise typer.Exit(1)
+
+
+@shelf.command()
+def index(where: Annotated[Path, typer.Argument(help="A folder of finished runs.")] = SHIPPED) -> None:
+    """Write zoo.json and README.md from the checkpoints in a folder."""
+    with _errors():
+        records = zoo.index(where)
+    (where / "zoo.json").write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n")
+    (where / "README.md").write_text(README.format(table=table(records)))
+    typer.echo(f"{len(records)} runs in {where}")
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Bad input is one line on stderr and exit status 1, not a traceback."""
+    try:
+        yield
+    except (ValueError, OSError, FloatingPointError) as error:
+        typer.echo(f"diffgauss: {error}", err=True)
+        raise typer.Exit(1) from error

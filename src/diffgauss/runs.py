@@ -1,0 +1,122 @@
+"""Which networks the zoo holds: what each one saw, how it was trained, and every seed, in one place."""
+
+import platform
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from diffgauss import data as datasets
+from diffgauss.denoisers.unet import UNet
+from diffgauss.train import TrainConfig
+
+SUBSET_SEED, NOISE_SEED, LEVEL_SEED = 0, 1, 2
+"""Of the images chosen, the samples' starting noise, and the noise in the losses that are reported."""
+
+UPPER_BODY = ("T-shirt/top", "Pullover", "Dress", "Coat", "Shirt")
+
+CHUNK = 32
+"""Steps a device call. The first snapshot is taken after one chunk, each later one after twice as many steps."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network of the zoo.
+
+    n: how many images it sees; width: its channels; net: its preset; other: it sees the n images *after* the first
+    n of the permutation, so that two runs share none; classes: of Fashion-MNIST, None for all ten; seed: of the
+    weights, batches, levels and noise; steps: of training.
+    """
+
+    n: int
+    width: int = 16
+    net: Callable[..., UNet] = UNet.tiny
+    other: bool = False
+    classes: tuple[str, ...] | None = None
+    seed: int = 0
+    steps: int = 32768
+
+    @property
+    def config(self) -> TrainConfig:
+        """How it is trained: the same for all runs but for steps and seed."""
+        return TrainConfig(steps=self.steps, seed=self.seed, cooldown=self.steps // 4)
+
+    @property
+    def snapshots(self) -> list[int]:
+        """The steps at which the averaged weights are kept: 32·2^k, and the last."""
+        doubled = [CHUNK * 2**k for k in range(30)]
+        return [step for step in doubled if step < self.steps] + [self.steps]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All that decides the result, in JSON's types: runs with the same facts are the same run."""
+        own = asdict(self) | {"net": self.net.__name__, "classes": self.classes and list(self.classes)}
+        return own | asdict(self.config)
+
+
+_RUNS = {f"n{n}": Run(n) for n in (64, 60000, 1024, 16384, 256, 4096, 16)} | {
+    "n64-other": Run(64, other=True),
+    "n16384-other": Run(16384, other=True),
+    "n64-w4": Run(64, width=4),
+    "n64-w8": Run(64, width=8),
+    "n64-other-w4": Run(64, width=4, other=True),
+    "n64-w32": Run(64, width=32),
+    "n30000-upper": Run(30000, classes=UPPER_BODY),
+    "n60000-seed1": Run(60000, seed=1),
+    "n64-seed1": Run(64, seed=1),
+}
+
+
+def entries() -> dict[str, Run]:
+    """All runs by name, in the order in which they are trained, the most important first."""
+    return dict(_RUNS)
+
+
+def run(name: str) -> Run:
+    """The run of that name. Raises ValueError for an unknown one."""
+    if name not in _RUNS:
+        raise ValueError(f"got {name!r}; the zoo has {', '.join(_RUNS)}")
+    return _RUNS[name]
+
+
+def folder() -> Path:
+    """Where the shipped checkpoints are: inside an installed package, or at the top of a checkout."""
+    return datasets.folder().parent / "zoo"
+
+
+def data(name: str) -> np.ndarray:
+    """The images the run was trained on: float32 (n, 28, 28, 1). Raises ValueError for an unknown name."""
+    this = run(name)
+    images = datasets.load(classes=this.classes)
+    if this.other:
+        return datasets.disjoint_halves(images, this.n, seed=SUBSET_SEED)[1]
+    return datasets.subset(images, this.n, seed=SUBSET_SEED)
+
+
+def held_out(name: str) -> np.ndarray:
+    """The test images of the run's classes: float32 (·, 28, 28, 1). Raises ValueError for an unknown name."""
+    return datasets.load(split="test", classes=run(name).classes)
+
+
+def noise(k: int = 100) -> jax.Array:
+    """x(σ_max) = σ_max ε, where all samples of the project start: (k, 28, 28, 1), the same k for all nets."""
+    return 80.0 * jax.random.normal(jax.random.key(NOISE_SEED), (k, 28, 28, 1))
+
+
+def computer() -> dict[str, Any]:
+    """What a run's time and last digits depend on: processor, devices, versions; nothing that names a machine."""
+    info = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.is_file() else None
+    return {
+        "processor": model[1] if model else platform.processor() or platform.machine(),
+        "devices": f"{jax.device_count()} × {jax.devices()[0].device_kind}",
+        "python": platform.python_version(),
+        "versions": {
+            name: metadata.version(name) for name in ("diffgauss", "jax", "jaxlib", "flax", "optax", "numpy")
+        },
+    }

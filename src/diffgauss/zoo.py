@@ -1,0 +1,159 @@
+"""The zoo: networks trained once and shipped with their snapshots, because a class cannot wait for them."""
+
+import hashlib
+import json
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+
+from diffgauss import checkpoint
+from diffgauss.denoisers.unet import EDMDenoiser, parameters
+from diffgauss.metrics import generalization
+from diffgauss.ode import sample
+from diffgauss.runs import CHUNK, LEVEL_SEED, Run, computer, folder, held_out, noise, run
+from diffgauss.runs import data as data
+from diffgauss.runs import entries as entries
+from diffgauss.schedule import karras_sigmas, lognormal_sigmas
+from diffgauss.train import TrainState, dsm_loss, fit
+
+
+def load(name: str, step: int | None = None) -> EDMDenoiser:
+    """D_θ with the averaged weights after that many steps, or at the end: a shipped checkpoint.
+
+    Raises ValueError for an unknown name, a step at which no snapshot was taken, or a damaged file;
+    FileNotFoundError where the entry is not shipped.
+    """
+    this = run(name)
+    step = this.steps if step is None else step
+    if step not in this.snapshots:
+        raise ValueError(f"{name} has no snapshot of step {step}; needs one of {this.snapshots}")
+    return _read(folder() / f"{name}.safetensors", this, this.steps)[f"step {step}"]
+
+
+def losses(name: str) -> Float[Array, " steps"]:
+    """The recorded loss of each training step: (steps,). Raises as ``load``."""
+    return _read(folder() / f"{name}.safetensors", run(name), run(name).steps)["losses"]
+
+
+def record(name: str) -> dict[str, Any]:
+    """What is known of a shipped run: settings, scores of each snapshot, seconds, processor, versions. Raises as
+    ``load``.
+    """
+    run(name)
+    return checkpoint.facts(folder() / f"{name}.safetensors")
+
+
+def train(name: str, where: Path, *, steps: int | None = None, progress: bool = True) -> Path:
+    """Train the run, or go on with it after a stop, and write ``NAME.safetensors`` to the folder where.
+
+    The state goes to ``NAME.state.safetensors`` beside it every half minute, whole or not at all: the process may
+    be killed at any moment, and the same call continues the same curve. A finished file is left as it is.
+    steps: stop after so many, without the finished file. Returns the file last written. Raises ValueError for an
+    unknown name and for a file that is damaged or of another run.
+    """
+    this, goal, parked = run(name), where / f"{name}.safetensors", where / f"{name}.state.safetensors"
+    if goal.exists():
+        _read(goal, this, this.steps)
+        return goal
+    images, last = data(name), this.steps if steps is None else min(steps, this.steps)
+    whole: dict[str, Any] = {"losses": np.zeros(0, np.float32)}
+    state, before = TrainState.start(untrained(this), this.config), 0.0
+    if parked.exists():
+        known = checkpoint.facts(parked)
+        whole = _read(parked, this, known["step"], state=state)
+        state, before = whole.pop("state"), known["seconds"]
+    past, start = np.asarray(whole["losses"]), time.monotonic()
+    saved = start
+
+    def keep(state: TrainState, new: np.ndarray) -> None:
+        nonlocal saved
+        whole["losses"] = np.concatenate([past, new])
+        done = len(whole["losses"])
+        if done in this.snapshots:
+            whole[f"step {done}"] = jax.tree.map(np.array, state.ema)
+        if time.monotonic() - saved > 30 or done == last:
+            seconds = before + time.monotonic() - start
+            checkpoint.save(parked, whole | {"state": state}, run=this.facts, step=done, seconds=seconds)
+            saved = time.monotonic()
+
+    fit(state, images, this.config, until=last, every=CHUNK, keep=keep, progress=progress)
+    if last < this.steps:
+        return parked
+    seconds = before + time.monotonic() - start
+    test = held_out(name)
+    scores = {str(s): score(whole[f"step {s}"], images, test) for s in this.snapshots}
+    size = parameters(untrained(this))
+    checkpoint.save(goal, whole, run=this.facts, parameters=size, seconds=seconds, scores=scores, **computer())
+    parked.unlink()
+    return goal
+
+
+def verify(name: str, *, steps: int = 64, progress: bool = False) -> float:
+    """Train the first steps of a shipped run again: the largest relative difference from its recorded losses.
+
+    It is rounding alone where code, data and seeds are those of the record. Raises as ``load``.
+    """
+    this, recorded = run(name), np.asarray(losses(name))[:steps]
+    start = TrainState.start(untrained(this), this.config)
+    _, found = fit(start, data(name), this.config, until=steps, every=CHUNK, progress=progress)
+    return float(np.abs(found / recorded - 1).max())
+
+
+def score(D: EDMDenoiser, images: np.ndarray, test: np.ndarray) -> dict[str, float]:
+    """How well D does: its weighted loss (equation 3) on training and on test images, GL and memorized share.
+
+    The losses are means over 1024 pairs of an image and a noise, the scores over 100 samples of 18 Heun steps,
+    with the same noise for every net.
+    """
+    GL, memorized = generalization(sample(D, noise(), karras_sigmas(18)), images)
+    return {"train": weighted_loss(D, images), "test": weighted_loss(D, test), "GL": GL, "memorized": memorized}
+
+
+def weighted_loss(D: EDMDenoiser, images: np.ndarray, *, k: int = 1024) -> float:
+    """Equation 3 with EDM's weights, the mean over k images (repeated if there are fewer), levels and noises."""
+    config, x0 = run("n64").config, jnp.asarray(images[np.arange(k) % len(images)])
+    level, noise = jax.random.split(jax.random.key(LEVEL_SEED))
+    sigma = lognormal_sigmas(k, key=level, mean=config.sigma_mean, std=config.sigma_std)
+    return float(_dsm_loss(D, x0, sigma, jax.random.normal(noise, x0.shape), config.sigma_data))
+
+
+def index(where: Path) -> dict[str, Any]:
+    """The record of each finished run in a folder, with 64 means of its losses and the SHA-256 of its file."""
+    found = {}
+    for name, this in entries().items():
+        path = where / f"{name}.safetensors"
+        if path.exists():
+            curve = np.asarray(_read(path, this, this.steps)["losses"], float).reshape(64, -1).mean(1)
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            found[name] = checkpoint.facts(path) | {"losses": curve.round(5).tolist(), "sha256": digest}
+    return found
+
+
+def shipped() -> dict[str, Any]:
+    """zoo.json: the ``index`` of the shipped runs. Raises FileNotFoundError where there is none."""
+    return json.loads((folder() / "zoo.json").read_text())
+
+
+@cache
+def untrained(this: Run) -> EDMDenoiser:
+    """The net of a run before its first step."""
+    return EDMDenoiser(this.net(28, 1, width=this.width, rngs=nnx.Rngs(this.seed)), this.config.sigma_data)
+
+
+def _read(path: Path, this: Run, step: int, state: TrainState | None = None) -> dict[str, Any]:
+    """The arrays of a run up to that step, if the file is of this run."""
+    if (got := checkpoint.facts(path).get("run")) != this.facts:
+        raise ValueError(f"{path} is of the run {got}; needs {this.facts}")
+    like: dict[str, Any] = {f"step {s}": untrained(this) for s in this.snapshots if s <= step}
+    like["losses"] = np.zeros(step, np.float32)
+    return checkpoint.load(path, like | ({"state": state} if state is not None else {}))
+
+
+_dsm_loss = jax.jit(dsm_loss)

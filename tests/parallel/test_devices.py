@@ -1,0 +1,61 @@
+"""One device, eight devices and two processes give the same numbers."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import diffgauss as dg
+
+WORKER = Path(__file__).with_name("worker.py")
+
+
+def run(folder: Path, *, devices: int = 1, processes: int = 1) -> dict[str, np.ndarray]:
+    """The results of worker.py on so many virtual devices in each of so many real processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    out = folder / f"{devices}x{processes}.npz"
+    env = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    arguments = [sys.executable, str(WORKER), str(out), str(port), str(processes)]
+    running = [
+        subprocess.Popen([*arguments, str(i)], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for i in range(processes)
+    ]
+    try:
+        for process in running:
+            said, _ = process.communicate(timeout=400)
+            assert process.returncode == 0, said
+    finally:
+        for process in running:
+            process.kill()
+    return dict(np.load(out))
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("one"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices, processes", [(8, 1), (1, 2), (2, 2)])
+def test_the_same_numbers(one, tmp_path, devices, processes):
+    many = run(tmp_path, devices=devices, processes=processes)
+    assert one.pop("devices", 1) == 1 and many.pop("devices") == devices * processes
+    assert one.keys() == many.keys()
+    for name, want in one.items():
+        assert np.isfinite(many[name]).all(), name
+        np.testing.assert_allclose(many[name], want, rtol=2e-4, atol=1e-4, err_msg=name)
+    np.testing.assert_array_equal(many["indices"], one["indices"])
+    np.testing.assert_allclose(many["losses"], one["losses"], rtol=1e-5)
+
+
+def test_bad_input(unchecked):
+    mesh = dg.data_mesh()
+    with pytest.raises(ValueError, match="batch = 0"):
+        dg.TrainConfig(steps=1, batch=0)
+    assert mesh.size == 1 and mesh.axis_names == ("data",)
