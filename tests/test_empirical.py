@@ -82,6 +82,7 @@ def test_all_60000_images_agree_with_float64(D_M, rows, held_out, sigma):
     np.testing.assert_allclose(D_M.entropy(jnp.asarray(x), sigma), entropy, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_at_the_lowest_level_it_is_the_nearest_image(D_M, train, rows, held_out):
     x0, noise = held_out
     x = x0 + np.float32(0.002) * noise

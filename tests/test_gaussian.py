@@ -31,6 +31,7 @@ def test_gaussian_is_the_dense_wiener_filter(n, d, sigma):
     np.testing.assert_allclose(got, wiener(x, y, sigma), atol=2e-5)
 
 
+@pytest.mark.slow
 def test_all_60000_images_agree_with_a_dense_solve(D_G, train, test):
     y = train.reshape(len(train), -1)
     u, square = y.mean(0, dtype=np.float64), np.zeros((784, 784))

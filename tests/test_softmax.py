@@ -81,7 +81,7 @@ def test_a_block_holds_at_least_one_point(block):
 
 
 def test_gradients_pass_through_padding():
-    blocks = in_blocks(np.eye(5), 4, np.zeros(5))
+    blocks = in_blocks(np.eye(5), 4, np.zeros(5))[:2]
 
     @jax.jit
     def log_z(x, beta):

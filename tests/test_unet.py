@@ -45,6 +45,7 @@ def test_convolution_and_its_gradients_are_jaxs(side):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_patches_and_pooling_lose_nothing():
     x = jax.random.normal(jax.random.key(0), (2, 12, 12, 3))
     for p in (1, 2, 3, 4):

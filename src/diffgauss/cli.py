@@ -74,9 +74,10 @@ def verify(
     with _errors():
         found, recorded = zoo.index(zoo.folder()), zoo.shipped()
         if odd := sorted(n for n in found.keys() | recorded.keys() if found.get(n) != recorded.get(n)):
-            raise ValueError(
-                f"zoo.json does not agree with the files of {', '.join(odd)}; needs `diffgauss zoo index`"
+            typer.echo(
+                f"zoo.json differs from the files of {', '.join(odd)}; needs `diffgauss zoo index`", err=True
             )
+            raise typer.Exit(1)
         typer.echo(f"{len(found)} of {len(zoo.entries())} runs are here, and zoo.json agrees with their files")
         if name is not None:
             error = zoo.verify(name, steps=steps, progress=True)

@@ -41,7 +41,8 @@ def _choice(reference: str, hint: str) -> Exercise:
 
 def _function(reference: Callable, arguments: tuple, hint: str) -> Exercise:
     def agrees(answer):
-        got, want = np.asarray(answer(*arguments)), np.asarray(reference(*arguments))
+        arrays = jax.tree.map(jnp.asarray, arguments)  # only now: importing the package starts no device
+        got, want = np.asarray(answer(*arrays)), np.asarray(reference(*arrays))
         return got.shape == want.shape and bool(np.allclose(got, want, rtol=1e-4, atol=1e-5))
 
     return Exercise(reference, agrees, hint)
@@ -58,13 +59,13 @@ EXERCISES: dict[str, Exercise] = {
     ),
     "1b": _function(
         midpoint,
-        (jax.tree_util.Partial(_shrink), jnp.array([[1.0, -2.0], [0.5, 3.0]]), jnp.float32(2.0), jnp.float32(1.0)),
+        (jax.tree_util.Partial(_shrink), np.array([[1, -2], [0.5, 3]], "f4"), np.float32(2), np.float32(1)),
         "Make half an Euler step to (σ + σ')/2, take the velocity there, and use it for the whole step from x.",
     ),
     "1c": _choice("b", "Ask where dx/dσ changes fastest: near the scales of the data, not near σ_max."),
     "2a": _function(
         effective_number,
-        (jnp.array([[0.0, 0.0, 0.0, 0.0], [0.0, -1.0, -2.0, -300.0]]),),
+        (np.array([[0.0, 0.0, 0.0, 0.0], [0.0, -1.0, -2.0, -300.0]], np.float32),),
         "Take log-weights by jax.nn.log_softmax, form H = −Σ w log w along the last axis, return exp(H).",
     ),
     "2b": _number(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import diffgauss as dg
+from diffgauss._softmax import in_blocks
 
 WORKER = Path(__file__).with_name("worker.py")
 
@@ -54,8 +55,12 @@ def test_the_same_numbers(one, tmp_path, devices, processes):
     np.testing.assert_allclose(many["losses"], one["losses"], rtol=1e-5)
 
 
-def test_bad_input(unchecked):
-    mesh = dg.data_mesh()
-    with pytest.raises(ValueError, match="batch = 0"):
-        dg.TrainConfig(steps=1, batch=0)
-    assert mesh.size == 1 and mesh.axis_names == ("data",)
+def test_importing_the_package_starts_no_backend():
+    """``jax.distributed.initialize`` must come before the first array."""
+    code = "import diffgauss; from jax._src import xla_bridge as b; assert not b.backends_are_initialized()"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_more_devices_than_points(unchecked):
+    with pytest.raises(ValueError, match="got 0 points; needs at least one for each of 1 devices"):
+        in_blocks(np.zeros((0, 2)), 4, np.zeros(2), dg.data_mesh())

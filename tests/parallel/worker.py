@@ -4,6 +4,7 @@ python worker.py OUT [PORT PROCESSES PROCESS]   the results go to OUT.npz (of th
 """
 
 import sys
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,7 +19,7 @@ def main(out: str, port: int = 0, processes: int = 1, process: int = 0) -> None:
         jax.distributed.initialize(f"127.0.0.1:{port}", processes, process)
     mesh = dg.data_mesh()
     images = dg.load(split="test")[:1501]  # no multiple of anything
-    x = images[:20] + np.random.default_rng(0).normal(size=(20, 28, 28, 1)).astype(np.float32)
+    x: Any = images[:20] + np.random.default_rng(0).normal(size=(20, 28, 28, 1)).astype(np.float32)
     D_M = dg.EmpiricalDenoiser.from_data(images, block=128, mesh=mesh)
     D_G = dg.GaussianDenoiser.from_data(images, mesh=mesh)
     found = {"devices": jax.device_count(), "lam": D_G.lam, "D_G": D_G(x, 1.0)}
@@ -34,7 +35,8 @@ def main(out: str, port: int = 0, processes: int = 1, process: int = 0) -> None:
     state, found["losses"] = dg.fit(state, images, config, every=8, progress=False, mesh=mesh)
     found["kernel"] = state.ema.net.first.kernel[...]
     if process == 0:
-        np.savez(out, **{name: np.asarray(value) for name, value in found.items()})
+        arrays: dict[str, Any] = {name: np.asarray(value) for name, value in found.items()}
+        np.savez(out, **arrays)
 
 
 if __name__ == "__main__":
