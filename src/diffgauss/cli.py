@@ -57,10 +57,11 @@ def train(
     steps: Annotated[
         int | None, typer.Option(help="Stop after so many steps; the same command goes on later.")
     ] = None,
+    save_every: Annotated[float, typer.Option(help="Seconds between two writes of the state.")] = 30.0,
 ) -> None:
     """Train a run, or go on with it after a stop or a kill."""
     with _errors():
-        path = zoo.train(name, into, steps=steps)
+        path = zoo.train(name, into, steps=steps, save_every=save_every)
     typer.echo(path)
 
 

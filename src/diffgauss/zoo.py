@@ -17,6 +17,7 @@ from diffgauss import checkpoint
 from diffgauss.denoisers.unet import EDMDenoiser, parameters
 from diffgauss.metrics import generalization
 from diffgauss.ode import sample
+from diffgauss.parallel import data_mesh
 from diffgauss.runs import CHUNK, LEVEL_SEED, Run, computer, folder, held_out, noise, run
 from diffgauss.runs import data as data
 from diffgauss.runs import entries as entries
@@ -50,13 +51,16 @@ def record(name: str) -> dict[str, Any]:
     return checkpoint.facts(folder() / f"{name}.safetensors")
 
 
-def train(name: str, where: Path, *, steps: int | None = None, progress: bool = True) -> Path:
+def train(
+    name: str, where: Path, *, steps: int | None = None, save_every: float = 30.0, progress: bool = True
+) -> Path:
     """Train the run, or go on with it after a stop, and write ``NAME.safetensors`` to the folder where.
 
-    The state goes to ``NAME.state.safetensors`` beside it every half minute, whole or not at all: the process may
-    be killed at any moment, and the same call continues the same curve. A finished file is left as it is.
-    steps: stop after so many, without the finished file. Returns the file last written. Raises ValueError for an
-    unknown name and for a file that is damaged or of another run.
+    The state goes to ``NAME.state.safetensors`` beside it every save_every seconds, whole or not at all: the
+    process may be killed at any moment, and the same call continues the same curve. A finished file is left as it
+    is. steps: stop after so many, without the finished file. Where JAX sees several devices, all of them train; of
+    several processes, which share the folder, the first one writes. Returns the file last written. Raises
+    ValueError for an unknown name and for a file that is damaged or of another run.
     """
     this, goal, parked = run(name), where / f"{name}.safetensors", where / f"{name}.state.safetensors"
     if goal.exists():
@@ -78,20 +82,22 @@ def train(name: str, where: Path, *, steps: int | None = None, progress: bool = 
         done = len(whole["losses"])
         if done in this.snapshots:
             whole[f"step {done}"] = jax.tree.map(np.array, state.ema)
-        if time.monotonic() - saved > 30 or done == last:
+        if time.monotonic() - saved > save_every or done == last:
             seconds = before + time.monotonic() - start
-            checkpoint.save(parked, whole | {"state": state}, run=this.facts, step=done, seconds=seconds)
+            _save(parked, whole | {"state": state}, run=this.facts, step=done, seconds=seconds)
             saved = time.monotonic()
 
-    fit(state, images, this.config, until=last, every=CHUNK, keep=keep, progress=progress)
+    mesh = data_mesh() if jax.device_count() > 1 else None
+    fit(state, images, this.config, until=last, every=CHUNK, keep=keep, progress=progress, mesh=mesh)
     if last < this.steps:
         return parked
     seconds = before + time.monotonic() - start
     test = held_out(name)
     scores = {str(s): score(whole[f"step {s}"], images, test) for s in this.snapshots}
     size = parameters(untrained(this))
-    checkpoint.save(goal, whole, run=this.facts, parameters=size, seconds=seconds, scores=scores, **computer())
-    parked.unlink()
+    _save(goal, whole, run=this.facts, parameters=size, seconds=seconds, scores=scores, **computer())
+    if jax.process_index() == 0:
+        parked.unlink()
     return goal
 
 
@@ -154,6 +160,11 @@ def _read(path: Path, this: Run, step: int, state: TrainState | None = None) -> 
     like: dict[str, Any] = {f"step {s}": untrained(this) for s in this.snapshots if s <= step}
     like["losses"] = np.zeros(step, np.float32)
     return checkpoint.load(path, like | ({"state": state} if state is not None else {}))
+
+
+def _save(path: Path, tree: Any, **facts: Any) -> None:
+    if jax.process_index() == 0:
+        checkpoint.save(path, tree, **facts)
 
 
 _dsm_loss = jax.jit(dsm_loss)

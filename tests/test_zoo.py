@@ -1,0 +1,82 @@
+"""The zoo: runs named without overlap, training that survives kill -9, and a command line with one-line errors."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import diffgauss as dg
+from diffgauss import checkpoint, cli, zoo
+from diffgauss.runs import CHUNK, run
+
+COMMAND = [sys.executable, "-c", "from diffgauss.cli import app; app()", "zoo", "train"]
+
+
+def test_runs_differ_and_halves_share_no_image():
+    facts = [json.dumps(this.facts, sort_keys=True) for this in zoo.entries().values()]
+    assert len(set(facts)) == len(facts)
+    first, other = (zoo.data(name).reshape(64, -1) for name in ("n64", "n64-other"))
+    assert not (first[:, None] == other[None]).all(-1).any()
+    np.testing.assert_array_equal(zoo.data("n16"), zoo.data("n64")[:16])
+    upper = zoo.data("n30000-upper")
+    assert upper.shape == (30000, 28, 28, 1)
+
+
+def test_snapshots_double_from_one_chunk_to_the_last_step():
+    steps = run("n64").snapshots
+    assert steps[0] == CHUNK and steps[-1] == run("n64").steps
+    assert all(b == 2 * a for a, b in zip(steps[:-2], steps[1:-1], strict=True))
+
+
+def test_unknown_names_and_steps():
+    for call in (zoo.load, zoo.data, zoo.record, zoo.losses, zoo.held_out):
+        with pytest.raises(ValueError, match="got 'n65'; the zoo has n64, "):
+            call("n65")
+    with pytest.raises(ValueError, match="no snapshot of step 33; needs one of"):
+        zoo.load("n64", 33)
+
+
+def test_the_command_line_says_what_is_wrong_in_one_line():
+    result = CliRunner().invoke(cli.app, ["zoo", "train", "n65"])
+    assert result.exit_code == 1 and "diffgauss: got 'n65'" in result.output and "Traceback" not in result.output
+    result = CliRunner().invoke(cli.app, ["zoo", "list"])
+    assert result.exit_code == 0 and all(f"| {name} |" in result.output for name in zoo.entries())
+
+
+@pytest.mark.slow
+def test_killed_runs_go_on_with_the_same_curve(tmp_path):
+    """kill -9 three times; one processor thread, so the weights agree to the last bit."""
+    env = os.environ | {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"}
+    arguments = ["n64-w4", "--steps", "512", "--save-every", "0", "--into"]
+    subprocess.run([*COMMAND, *arguments, str(tmp_path / "whole")], env=env, check=True, capture_output=True)
+    parked = tmp_path / "cut" / "n64-w4.state.safetensors"
+    for kill in range(3):
+        process = subprocess.Popen(
+            [*COMMAND, *arguments, str(tmp_path / "cut")],
+            env=env,
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        before = checkpoint.facts(parked)["step"] if parked.exists() else 0
+        while process.poll() is None and not (parked.exists() and checkpoint.facts(parked)["step"] > before):
+            time.sleep(0.05)
+        assert process.poll() is None, f"it ended before kill {kill}"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert checkpoint.facts(parked)["step"] < 512
+    subprocess.run([*COMMAND, *arguments, str(tmp_path / "cut")], env=env, check=True, capture_output=True)
+    this = run("n64-w4")
+    state = dg.TrainState.start(zoo.untrained(this), this.config)
+    whole, cut = (
+        zoo._read(p / "n64-w4.state.safetensors", this, 512, state) for p in (tmp_path / "whole", parked.parent)
+    )
+    np.testing.assert_array_equal(np.asarray(cut["losses"]), np.asarray(whole["losses"]))
+    for step in (32, 64, 128, 256, 512):
+        a, b = (np.asarray(x[f"step {step}"].net.last.kernel[...]) for x in (whole, cut))
+        np.testing.assert_array_equal(a, b)
