@@ -108,11 +108,13 @@ def test_setup_cell_without_an_address_says_what_to_do(tmp_path):
 
 
 @pytest.mark.slow
-def test_readme_example_runs(capsys):
-    (example,) = re.findall(r"(?s)```python\n(.*?)```", README)
-    assert len([line for line in example.splitlines() if line.strip()]) <= 12
-    exec(compile(example, "README", "exec"), {})
+def test_readme_examples_run_in_order(capsys):
+    names: dict = {}
+    for example in re.findall(r"(?s)```python\n(.*?)```", README):
+        assert len([line for line in example.splitlines() if line.strip()]) <= 12
+        exec(compile(example, "README", "exec"), names)
     assert "memorized" in capsys.readouterr().out
+    assert len(names["losses"]) == 32 and names["losses"][-1] < names["losses"][0]
 
 
 def test_readme_names_the_commands_that_the_makefile_has():
