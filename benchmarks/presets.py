@@ -14,6 +14,9 @@ from flax import nnx
 import diffgauss as dg
 from diffgauss import train
 from diffgauss.denoisers.unet import EDMDenoiser, UNet, parameters
+from diffgauss.loss import dsm_loss
+
+BASE = {"rate": 2e-3, "ema": 0.999, "sigma_mean": -0.4, "sigma_std": 1.6}
 
 CANDIDATES = {
     "w16": ({"width": 16}, {}),
@@ -47,13 +50,13 @@ def main() -> None:
     sigma_data = float(images.std())
     sigma = dg.lognormal_sigmas(512, key=jax.random.key(7), mean=-0.4, std=1.6)
     eps = jax.random.normal(jax.random.key(8), held_out.shape)
-    loss = jax.jit(lambda D: train.dsm_loss(D, held_out, sigma, eps, sigma_data))
+    loss = jax.jit(lambda D: dsm_loss(D, held_out, sigma, eps, sigma_data))
     times = " | ".join(f"{s:.0f} s" for s in options.seconds)
     print(f"| net | parameters | ms a step | {times} |\n|---|---|---|{'---|' * len(options.seconds)}")
     data = jnp.asarray(images)
     for name in options.names:
         shape, rest = CANDIDATES[name]
-        config = train.TrainConfig(steps=1, sigma_data=sigma_data, **rest)
+        config = train.TrainConfig(steps=1, sigma_data=sigma_data, **(BASE | rest))
         model = EDMDenoiser(UNet(28, 1, rngs=nnx.Rngs(0), **shape), sigma_data)
         state, found = train.TrainState.start(model, config), []
         state, _ = train.train_steps(

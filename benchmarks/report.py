@@ -3,14 +3,14 @@
 import importlib.metadata
 import os
 import platform
-import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from timing import cores
+
+from diffgauss.runs import processor
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,9 @@ def ratio(
 
 def machine() -> dict[str, Any]:
     """Processor, cores, memory and load: what a ratio may depend on, and nothing that names the machine."""
-    info = Path("/proc/cpuinfo")
-    model = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.is_file() else None
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
-        "processor": model[1] if model else platform.processor() or platform.machine(),
+        "processor": processor(),
         "cores": cores(),
         "memory_GiB": round(memory, 1),
         "system": f"{platform.system()} {platform.machine()}",

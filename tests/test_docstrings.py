@@ -9,7 +9,15 @@ import diffgauss
 
 ROOT = Path(diffgauss.__file__).parent
 TREES = {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in sorted(ROOT.rglob("*.py"))}
-KERNELS = {"ode.py", "schedule.py", "metrics.py", "denoisers/empirical.py", "denoisers/gaussian.py", "_softmax.py"}
+KERNELS = {
+    "ode.py",
+    "loss.py",
+    "schedule.py",
+    "metrics.py",
+    "denoisers/empirical.py",
+    "denoisers/gaussian.py",
+    "_softmax.py",
+}
 SOURCE = re.compile(r"\(\d{4}\)|[Ee]quations? \d")
 NO_SOURCE = {"nearest", "Nearest", "Generalization", "in_blocks"}  # plain search, results, and storage
 

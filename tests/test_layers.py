@@ -12,7 +12,7 @@ ROOT = Path(diffgauss.__file__).parent
 LAYERS = {
     "_core": 0, "parallel": 0,
     "schedule": 1, "_softmax": 1, "_layers": 1, "data": 1,
-    "ode": 2, "denoisers": 2,
+    "ode": 2, "denoisers": 2, "loss": 2,
     "train": 3, "checkpoint": 3, "metrics": 3, "solutions": 3, "plots": 3,
     "lesson": 4, "widgets": 4, "runs": 4,
     "zoo": 5, "cli": 6,
@@ -85,4 +85,4 @@ def test_a_violation_is_caught(module, source):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_modules_are_short(module):
-    assert len(MODULES[module].read_text().splitlines()) <= (250 if module == "plots" else 180)
+    assert len(MODULES[module].read_text().splitlines()) <= (250 if module == "plots" else 170)

@@ -10,8 +10,9 @@ from flax import nnx
 
 import diffgauss as dg
 from diffgauss import checkpoint
+from diffgauss.loss import dsm_loss
 from diffgauss.schedule import edm_scalings
-from diffgauss.train import Diverged, dsm_loss
+from diffgauss.train import Diverged
 
 CONFIG = dg.TrainConfig(steps=12, batch=8, warmup=4, rate=5e-3)
 CUT = replace(CONFIG, steps=8)
@@ -72,6 +73,20 @@ def test_a_run_goes_on_from_its_checkpoint(data, tmp_path):
     done, rest = dg.fit(back, data, CONFIG, every=4, progress=False)
     np.testing.assert_array_equal(np.concatenate([first, rest]), losses)
     assert same(done, whole)
+
+
+@pytest.mark.slow
+def test_the_rate_cools_down_to_nothing(data):
+    """Adam moves a weight by about the rate: in its first step by exactly that, in the last here by a twelfth."""
+    config, moved = replace(CONFIG, warmup=0, cooldown=12), []
+    state = start(config)
+    for n in range(12):
+        before = np.array(state.model.net.last.bias[...])
+        state, _ = dg.fit(state, data, config, until=n + 1, progress=False)
+        assert int(state.step) == n + 1
+        moved.append(np.abs(np.asarray(state.model.net.last.bias[...]) - before).max())
+    assert moved[0] == pytest.approx(config.rate, rel=1e-2)
+    assert 0 < moved[-1] < 2 * config.rate / 12
 
 
 @pytest.mark.slow

@@ -105,6 +105,19 @@ def test_parameters_by_closed_form(shape, width):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "preset, shape, numbers, count",
+    [
+        (dg.UNet.tiny, (28, 1), (16, 2, (1, 2), 1), 80148),
+        (dg.UNet.small, (28, 1), (32, 1, (1, 2, 4), 1), 1033313),
+        (dg.UNet.paper, (64, 3), (128, 1, (1, 2, 2, 2), 4), 37715843),
+    ],
+)
+def test_presets_have_the_weights_that_their_docstrings_say(preset, shape, numbers, count):
+    assert parameters(preset(*shape, rngs=nnx.Rngs(0))) == closed_form(shape[1], *numbers) == count
+
+
+@pytest.mark.slow
 def test_the_level_and_the_seed_matter_and_other_images_of_the_batch_do_not(trained):
     state, x = trained
     F, level = jax.jit(lambda x, c: state.model.net(x, c)), jnp.array([0.1, 0.1, 0.1])

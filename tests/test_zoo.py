@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 import diffgauss as dg
-from diffgauss import checkpoint, cli, zoo
-from diffgauss.runs import CHUNK, run
+from diffgauss import checkpoint, cli, runs, zoo
+from diffgauss.runs import CHUNK, Run, run
 
 COMMAND = [sys.executable, "-c", "from diffgauss.cli import app; app()", "zoo", "train"]
 
@@ -80,3 +80,33 @@ def test_killed_runs_go_on_with_the_same_curve(tmp_path):
     for step in (32, 64, 128, 256, 512):
         a, b = (np.asarray(x[f"step {step}"].net.last.kernel[...]) for x in (whole, cut))
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_loaded_indexed_and_verified_and_a_false_record_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.setitem(runs._RUNS, "brief", Run(16, width=4, steps=128))
+    path = zoo.train("brief", tmp_path, progress=False)
+    assert path == tmp_path / "brief.safetensors" and [p.name for p in tmp_path.iterdir()] == [path.name]
+    before = path.read_bytes()
+    assert zoo.train("brief", tmp_path) == path and path.read_bytes() == before
+    monkeypatch.setattr(zoo, "folder", lambda: tmp_path)
+    facts, losses = zoo.record("brief"), np.asarray(zoo.losses("brief"))
+    assert list(facts["scores"]) == ["32", "64", "128"] and losses.shape == (128,) and facts["parameters"] > 0
+    assert facts["scores"]["128"]["train"] < facts["scores"]["32"]["train"]
+    assert zoo.score(zoo.load("brief", 64), zoo.data("brief"), zoo.held_out("brief")) == pytest.approx(
+        facts["scores"]["64"], rel=1e-3
+    )
+    assert zoo.verify("brief", steps=64) < 1e-3
+    call = CliRunner().invoke
+    assert call(cli.app, ["zoo", "index", str(tmp_path)]).exit_code == 0
+    assert zoo.shipped() == zoo.index(tmp_path) and "| brief | 16 |" in (tmp_path / "README.md").read_text()
+    assert call(cli.app, ["zoo", "verify"]).exit_code == 0
+    whole = zoo._read(path, run("brief"), 128)
+    checkpoint.save(path, whole | {"losses": losses * np.float32(1.02)}, **facts)  # a record of other losses
+    assert zoo.verify("brief", steps=64) == pytest.approx(0.02, abs=2e-3)
+    said = call(cli.app, ["zoo", "verify"])
+    assert said.exit_code == 1 and "zoo.json differs from the files of brief" in said.output
+    monkeypatch.setitem(runs._RUNS, "brief", Run(16, width=4, steps=128, seed=1))
+    for reader in (zoo.load, zoo.losses, lambda name: zoo.train(name, tmp_path)):
+        with pytest.raises(ValueError, match="is of the run .*; needs"):
+            reader("brief")

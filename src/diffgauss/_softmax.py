@@ -25,8 +25,7 @@ def softmax_mean(
 
     blocks: a pytree with a leading axis of blocks. score(block) gives the logits sᵢ of its m members for each
     of b queries; mix(w, block) gives Σ w v over the block. mesh: the blocks are split over its devices, whose parts
-    merge by their log Z.
-    The running maximum keeps every exponent ≤ 0.  Milakov & Gimelshein (2018), Algorithm 3.
+    merge by their log Z. The running maximum keeps every exponent ≤ 0.  Milakov & Gimelshein (2018), Algorithm 3.
     """
     if mesh is not None:
         return parallel.over(lambda part: parallel.merge(*softmax_mean(score, mix, part)), mesh)(blocks)
@@ -79,5 +78,5 @@ def in_blocks(
     for y, half_norm, row in zip(centred, half_norms, rows, strict=True):
         z = points[row[row >= 0]] - center
         y[: len(z)], half_norm[: len(z)] = z, np.einsum("ij,ij->i", z, z) / 2
-    blocks = centred, half_norms, rows.astype(np.int32)
-    return tuple(jnp.asarray(b) if mesh is None else parallel.split(b, mesh) for b in blocks)  # type: ignore
+    rows = rows.astype(np.int32)
+    return parallel.split(centred, mesh), parallel.split(half_norms, mesh), parallel.split(rows, mesh)

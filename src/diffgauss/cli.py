@@ -15,7 +15,6 @@ shelf = typer.Typer(no_args_is_help=True, help="The zoo: networks trained once, 
 app.add_typer(shelf, name="zoo")
 
 SHIPPED = zoo.folder()
-Name = Annotated[str, typer.Argument(help="One of `diffgauss zoo list`.")]
 README = """# The zoo
 
 Networks trained once, because a class cannot wait for them. `dg.zoo.load(name, step=None)` gives the averaged
@@ -50,7 +49,7 @@ def show() -> None:
 
 @shelf.command()
 def train(
-    name: Name,
+    name: Annotated[str, typer.Argument(help="One of `diffgauss zoo list`.")],
     into: Annotated[
         Path, typer.Option(help="Folder for the checkpoint and for the state of an unfinished run.")
     ] = Path("runs"),
@@ -92,8 +91,8 @@ def index(where: Annotated[Path, typer.Argument(help="A folder of finished runs.
     """Write zoo.json and README.md from the checkpoints in a folder."""
     with _errors():
         records = zoo.index(where)
-    (where / "zoo.json").write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n")
-    (where / "README.md").write_text(README.format(table=table(records)))
+        (where / "zoo.json").write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n")
+        (where / "README.md").write_text(README.format(table=table(records)))
     typer.echo(f"{len(records)} runs in {where}")
 
 

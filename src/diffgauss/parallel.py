@@ -20,19 +20,22 @@ def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     return Mesh(np.asarray(jax.devices() if devices is None else devices), (AXIS,))
 
 
-def replicate(tree: Any, mesh: Mesh) -> Any:
-    """A pytree of host arrays, the same in every process, with a copy on each device."""
-    return jax.tree.map(lambda leaf: _put(np.asarray(leaf), NamedSharding(mesh, P())), tree)
+def replicate(tree: Any, mesh: Mesh | None) -> Any:
+    """A pytree of arrays, the same in every process, with a copy on each device; without mesh, on the default."""
+    tree = jax.tree.map(jnp.asarray, tree)
+    return tree if mesh is None else jax.tree.map(lambda leaf: _put(np.asarray(leaf), mesh, P()), tree)
 
 
-def split(rows: np.ndarray, mesh: Mesh, fill: float = 0.0) -> Array:
+def split(rows: np.ndarray, mesh: Mesh | None, fill: float = 0.0) -> Array:
     """Host rows (N, …), the same in every process, an equal share on each device, padded with fill at the end.
 
-    A process sends only the rows of its own devices.
+    A process sends only the rows of its own devices. For no mesh all rows go to the default device.
     """
+    if mesh is None:
+        return jnp.asarray(rows)
     more = -len(rows) % mesh.size
     padding = np.full((more, *rows.shape[1:]), fill, rows.dtype)
-    return _put(np.concatenate([rows, padding]) if more else rows, NamedSharding(mesh, P(AXIS)))
+    return _put(np.concatenate([rows, padding]) if more else rows, mesh, P(AXIS))
 
 
 def over(f: Callable, mesh: Mesh) -> Callable:
@@ -59,5 +62,5 @@ def float64() -> Any:
     return (jax if hasattr(jax, "enable_x64") else jax.experimental).enable_x64(True)  # type: ignore[attr-defined]
 
 
-def _put(array: np.ndarray, sharding: NamedSharding) -> Array:
-    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+def _put(array: np.ndarray, mesh: Mesh, spec: P) -> Array:
+    return jax.make_array_from_callback(array.shape, NamedSharding(mesh, spec), lambda index: array[index])

@@ -108,12 +108,17 @@ def noise(k: int = 100) -> jax.Array:
     return 80.0 * jax.random.normal(jax.random.key(NOISE_SEED), (k, 28, 28, 1))
 
 
-def computer() -> dict[str, Any]:
-    """What a run's time and last digits depend on: processor, devices, versions; nothing that names a machine."""
+def processor() -> str:
+    """The processor's name."""
     info = Path("/proc/cpuinfo")
     model = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.is_file() else None
+    return model[1] if model else platform.processor() or platform.machine()
+
+
+def computer() -> dict[str, Any]:
+    """What a run's time and last digits depend on: processor, devices, versions; nothing that names a machine."""
     return {
-        "processor": model[1] if model else platform.processor() or platform.machine(),
+        "processor": processor(),
         "devices": f"{jax.device_count()} × {jax.devices()[0].device_kind}",
         "python": platform.python_version(),
         "versions": {

@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 
 from diffgauss import parallel
-from diffgauss._core import Denoiser, check_denoiser, check_points, expand, pytree
+from diffgauss._core import Denoiser, check_denoiser, check_points, pytree
+from diffgauss.loss import dsm_loss
 from diffgauss.schedule import lognormal_sigmas
 
 
@@ -80,20 +81,6 @@ class Diverged(FloatingPointError):
         self.state, self.losses = state, losses
 
 
-def dsm_loss(
-    D: Denoiser, x0: Float[Array, " b *event"], sigma: Float[Array, " b"], eps: Array, sigma_data: float
-) -> Float[Array, ""]:
-    """E w(σ) ‖D(x₀ + σε; σ) − x₀‖²/d with w = (σ² + σ_data²)/(σ σ_data)².
-
-    It is 1 for D = c_skip x on centred data of variance σ_data². x0: (b, *event) clean; sigma: (b,); eps:
-    standard normal, of x0's shape.  Li et al. (2024), Eq. 3; weighting: Karras et al. (2022), Table 1.
-    """
-    level = expand(sigma, x0)
-    weight = (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
-    error = (D(x0 + level * eps, sigma) - x0).reshape(len(x0), -1)
-    return (weight * (error**2).mean(-1)).mean()
-
-
 @partial(jax.jit, static_argnames=("config", "n", "mesh"), donate_argnames="state")
 def train_steps(
     state: TrainState, data: Float[Array, " N *event"], *, config: TrainConfig, n: int, mesh: Mesh | None = None
@@ -144,11 +131,10 @@ def fit(
     check_points(data, at_least=1)
     if every < 1:
         raise ValueError(f"every = {every}; needs at least 1 step")
-    images, start = jnp.asarray(data, jnp.float32), int(state.step)
-    if mesh is not None:
-        if config.batch % mesh.size:
-            raise ValueError(f"batch = {config.batch}; needs a multiple of the {mesh.size} devices")
-        state, images = parallel.replicate((state, images), mesh)
+    if mesh is not None and config.batch % mesh.size:
+        raise ValueError(f"batch = {config.batch}; needs a multiple of the {mesh.size} devices")
+    start = int(state.step)
+    state, images = parallel.replicate((state, jnp.asarray(data, jnp.float32)), mesh)
     last = config.steps if until is None else min(until, config.steps)
     compiled = replace(config, seed=0, steps=config.steps if config.cooldown else 1)  # what the steps depend on
     losses = np.zeros(0, np.float32)

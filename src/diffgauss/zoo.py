@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from diffgauss import checkpoint
 from diffgauss.denoisers.unet import EDMDenoiser, parameters
+from diffgauss.loss import dsm_loss
 from diffgauss.metrics import generalization
 from diffgauss.ode import sample
 from diffgauss.parallel import data_mesh
@@ -22,7 +23,7 @@ from diffgauss.runs import CHUNK, LEVEL_SEED, Run, computer, folder, held_out, n
 from diffgauss.runs import data as data
 from diffgauss.runs import entries as entries
 from diffgauss.schedule import karras_sigmas, lognormal_sigmas
-from diffgauss.train import TrainState, dsm_loss, fit
+from diffgauss.train import TrainConfig, TrainState, fit
 
 
 def load(name: str, step: int | None = None) -> EDMDenoiser:
@@ -44,9 +45,7 @@ def losses(name: str) -> Float[Array, " steps"]:
 
 
 def record(name: str) -> dict[str, Any]:
-    """What is known of a shipped run: settings, scores of each snapshot, seconds, processor, versions. Raises as
-    ``load``.
-    """
+    """Settings, scores of each snapshot, seconds, processor and versions of a shipped run. Raises as ``load``."""
     run(name)
     return checkpoint.facts(folder() / f"{name}.safetensors")
 
@@ -124,7 +123,7 @@ def score(D: EDMDenoiser, images: np.ndarray, test: np.ndarray) -> dict[str, flo
 
 def weighted_loss(D: EDMDenoiser, images: np.ndarray, *, k: int = 1024) -> float:
     """Equation 3 with EDM's weights, the mean over k images (repeated if there are fewer), levels and noises."""
-    config, x0 = run("n64").config, jnp.asarray(images[np.arange(k) % len(images)])
+    config, x0 = TrainConfig(steps=1), jnp.asarray(images[np.arange(k) % len(images)])
     level, noise = jax.random.split(jax.random.key(LEVEL_SEED))
     sigma = lognormal_sigmas(k, key=level, mean=config.sigma_mean, std=config.sigma_std)
     return float(_dsm_loss(D, x0, sigma, jax.random.normal(noise, x0.shape), config.sigma_data))
@@ -167,4 +166,4 @@ def _save(path: Path, tree: Any, **facts: Any) -> None:
         checkpoint.save(path, tree, **facts)
 
 
-_dsm_loss = jax.jit(dsm_loss)
+_dsm_loss = jax.jit(dsm_loss, static_argnames="sigma_data")

@@ -4,6 +4,7 @@ python worker.py OUT [PORT PROCESSES PROCESS]   the results go to OUT.npz (of th
 """
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -34,6 +35,13 @@ def main(out: str, port: int = 0, processes: int = 1, process: int = 0) -> None:
     state = dg.TrainState.start(dg.EDMDenoiser(net, config.sigma_data), config)
     state, found["losses"] = dg.fit(state, images, config, every=8, progress=False, mesh=mesh)
     found["kernel"] = state.ema.net.first.kernel[...]
+    if mesh.size > 1:
+        try:
+            dg.fit(state, images, replace(config, batch=17), progress=False, mesh=mesh)
+        except ValueError as error:
+            assert f"batch = 17; needs a multiple of the {mesh.size} devices" in str(error)
+        else:
+            raise AssertionError("a batch of 17 was shared by an even number of devices")
     if process == 0:
         arrays: dict[str, Any] = {name: np.asarray(value) for name, value in found.items()}
         np.savez(out, **arrays)

@@ -32,14 +32,14 @@ class EmpiricalDenoiser:
         """data: (N, *event) floating with N ≥ 2; block: points per step of the stream; mesh: split the points over
         the devices of ``data_mesh()``, all processes then giving the same data.
 
-        Raises ValueError for fewer than two points, NaN, integer pixels or block < 1.
+        Raises ValueError for fewer points than two or than devices, NaN, integer pixels or block < 1.
         """
         check_points(data, at_least=2)
         data = np.asarray(data)
         flat = data.reshape(len(data), -1)
         mean = flat.mean(0, dtype=np.float64)
-        center = jnp.asarray(mean, float) if mesh is None else parallel.replicate(jnp.asarray(mean, float), mesh)
-        return cls(center, *in_blocks(flat, block, mean, mesh)[:2], data.shape[1:], mesh)
+        points, half_norms, _ = in_blocks(flat, block, mean, mesh)
+        return cls(parallel.replicate(mean, mesh), points, half_norms, data.shape[1:], mesh)
 
     @jax.jit
     def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:

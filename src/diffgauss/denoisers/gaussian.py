@@ -43,8 +43,7 @@ class GaussianDenoiser:
         U, lam = _principal_components(y, mean, mesh)
         keep = full if rank is None else rank
         arrays = (mean.reshape(data.shape[1:]), U[:, :keep], np.maximum(lam[:keep], 0))
-        arrays = tuple(jnp.asarray(array, float) for array in arrays)
-        return cls(*(arrays if mesh is None else parallel.replicate(arrays, mesh)))
+        return cls(*parallel.replicate(arrays, mesh))
 
     @jax.jit
     def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:

@@ -108,7 +108,7 @@ class UNet(nnx.Module):
 
     @classmethod
     def tiny(cls, size: int, channels: int, *, width: int = 16, rngs: nnx.Rngs) -> "UNet":
-        """What learns most per second of one processor core (benchmarks/presets.py): 80148 weights on 28×28×1."""
+        """For a processor core: 80148 weights on 28×28×1. benchmarks/PRESETS.md compares small nets."""
         return cls(size, channels, width=width, rngs=rngs)
 
     @classmethod
