@@ -15,10 +15,10 @@ LAYERS = {
     "ode": 2, "denoisers": 2, "loss": 2,
     "train": 3, "checkpoint": 3, "metrics": 3, "solutions": 3, "plots": 3,
     "lesson": 4, "widgets": 4, "runs": 4,
-    "zoo": 5, "cli": 6,
+    "evaluate": 5, "zoo": 6, "cli": 7,
 }  # fmt: skip
 ONLY_IN = {
-    "flax": {"denoisers", "zoo"},
+    "flax": {"_layers", "denoisers", "zoo"},
     "typer": {"cli"},
     "optax": {"train"},
     "matplotlib": {"plots"},

@@ -17,7 +17,7 @@ from diffgauss.schedule import edm_scalings
 SHAPES = [
     ({"size": 12, "channels": 1}, {"width": 4}),
     ({"size": 28, "channels": 1}, {"width": 4, "patch": 4, "multipliers": (1,)}),
-    ({"size": 9, "channels": 3}, {"width": 4, "patch": 1, "multipliers": (1, 2), "blocks": 2}),
+    ({"size": 9, "channels": 3}, {"width": 4, "patch": 1, "multipliers": (1, 2), "blocks": 2, "mix": 6}),
 ]
 
 
@@ -82,7 +82,7 @@ def test_every_leaf_has_a_gradient_after_a_step(trained):
     assert not dead
 
 
-def closed_form(channels, width, patch, multipliers, blocks):
+def closed_form(size, channels, width, patch, multipliers, blocks, mix):
     """The number of weights, counted by hand: convolutions 9io + o, dense io + o, norms 2n, skips io."""
 
     def block(i, o):
@@ -92,6 +92,9 @@ def closed_form(channels, width, patch, multipliers, blocks):
     into = [width, *widths[:-1]]
     total = 2 * width * 4 * width + 4 * width + (4 * width) ** 2 + 4 * width
     total += 9 * pixels * width + width + 2 * width + 9 * width * pixels + pixels + block(widths[-1], widths[-1])
+    if mix:
+        n = (-(-size // (patch * 2 ** (len(widths) - 1)))) ** 2 * widths[-1]
+        total += 2 * widths[-1] + n * mix + mix + 4 * width * 2 * mix + 2 * mix + mix * n + n
     for i, o in zip(into, widths, strict=True):
         total += block(i, o) + (blocks - 1) * block(o, o) + block(2 * o, i) + (blocks - 1) * block(i, i)
     return total
@@ -100,21 +103,21 @@ def closed_form(channels, width, patch, multipliers, blocks):
 @pytest.mark.slow
 @pytest.mark.parametrize("shape, width", SHAPES)
 def test_parameters_by_closed_form(shape, width):
-    numbers = {"patch": 2, "multipliers": (1, 2), "blocks": 1} | width
-    assert parameters(net(shape, width)) == closed_form(shape["channels"], **numbers)
+    numbers = {"patch": 2, "multipliers": (1, 2), "blocks": 1, "mix": 0} | shape | width
+    assert parameters(net(shape, width)) == closed_form(**numbers)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "preset, shape, numbers, count",
     [
-        (dg.UNet.tiny, (28, 1), (16, 2, (1, 2), 1), 80148),
-        (dg.UNet.small, (28, 1), (32, 1, (1, 2, 4), 1), 1033313),
-        (dg.UNet.paper, (64, 3), (128, 1, (1, 2, 2, 2), 4), 37715843),
+        (dg.UNet.tiny, (28, 1), (16, 2, (1, 2), 1, 64), 290868),
+        (dg.UNet.small, (28, 1), (32, 1, (1, 2, 4), 1, 32), 1449537),
+        (dg.UNet.paper, (64, 3), (128, 1, (1, 2, 2, 2), 4, 0), 37715843),
     ],
 )
 def test_presets_have_the_weights_that_their_docstrings_say(preset, shape, numbers, count):
-    assert parameters(preset(*shape, rngs=nnx.Rngs(0))) == closed_form(shape[1], *numbers) == count
+    assert parameters(preset(*shape, rngs=nnx.Rngs(0))) == closed_form(*shape, *numbers) == count
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import diffgauss as dg
-from diffgauss import checkpoint, cli, runs, zoo
+from diffgauss import checkpoint, cli, evaluate, runs, zoo
 from diffgauss.runs import CHUNK, Run, run
 
 COMMAND = [sys.executable, "-c", "from diffgauss.cli import app; app()", "zoo", "train"]
@@ -28,10 +28,11 @@ def test_runs_differ_and_halves_share_no_image():
     assert upper.shape == (30000, 28, 28, 1)
 
 
-def test_snapshots_double_from_one_chunk_to_the_last_step():
-    steps = run("n64").snapshots
-    assert steps[0] == CHUNK and steps[-1] == run("n64").steps
-    assert all(b == 2 * a for a, b in zip(steps[:-2], steps[1:-1], strict=True))
+@pytest.mark.parametrize("name", ["n64", "n1024"])
+def test_snapshots_are_spaced_from_one_chunk_to_the_last_step(name):
+    steps = run(name).snapshots
+    assert steps[0] == CHUNK and steps[-1] == run(name).steps
+    assert all(b == run(name).spacing * a for a, b in zip(steps[:-2], steps[1:-1], strict=True))
 
 
 def test_unknown_names_and_steps():
@@ -93,7 +94,7 @@ def test_a_finished_run_is_loaded_indexed_and_verified_and_a_false_record_is_not
     facts, losses = zoo.record("brief"), np.asarray(zoo.losses("brief"))
     assert list(facts["scores"]) == ["32", "64", "128"] and losses.shape == (128,) and facts["parameters"] > 0
     assert facts["scores"]["128"]["train"] < facts["scores"]["32"]["train"]
-    assert zoo.score(zoo.load("brief", 64), zoo.data("brief"), zoo.held_out("brief")) == pytest.approx(
+    assert evaluate.score(zoo.load("brief", 64), zoo.data("brief"), zoo.held_out("brief")) == pytest.approx(
         facts["scores"]["64"], rel=1e-3
     )
     assert zoo.verify("brief", steps=64) < 1e-3

@@ -1,7 +1,11 @@
-"""What a U-Net is made of besides its weights: pure functions of images (b, h, w, c)."""
+"""What a U-Net is made of: pure functions of images (b, h, w, c), and the modules that hold its weights."""
+
+import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from flax import nnx
 from jaxtyping import Array, Float
 
 
@@ -65,3 +69,78 @@ def from_patches(x: Array, p: int) -> Array:
     b, h, w, n = x.shape
     c = n // p**2
     return x.reshape(b, h, w, p, p, c).transpose(0, 1, 3, 2, 4, 5).reshape(b, h * p, w * p, c)
+
+
+def zero(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+    """Weights 0: a branch that ends in them adds nothing at first."""
+    return jnp.asarray(np.zeros(shape, dtype))
+
+
+def normal(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+    """Weights from N(0, 1/n), n the inputs of one output (LeCun et al., 1998).
+
+    numpy draws them from the key: jax.random would compile each shape anew, 20 s for one small net.
+    """
+    draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    return jnp.asarray(draw.standard_normal(shape, np.float32) / math.sqrt(math.prod(shape[:-1])), dtype)
+
+
+class Conv(nnx.Module):
+    """A 3×3 convolution with bias. kernel_init: of the weights, by default ``normal``."""
+
+    def __init__(self, n_in: int, n_out: int, *, rngs: nnx.Rngs, kernel_init=normal):
+        self.kernel = nnx.Param(kernel_init(rngs.params(), (3, 3, n_in, n_out), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(n_out))
+
+    def __call__(self, x: Float[Array, " b h w i"]) -> Float[Array, " b h w o"]:
+        """x: (b, h, w, n_in) → (b, h, w, n_out)."""
+        return convolution(x, self.kernel[...]) + self.bias[...][None, None, None]
+
+
+class Block(nnx.Module):
+    """x + conv(silu(norm(conv(silu(norm(x))) · (1 + a) + b))) with (a, b) from the level's embedding.
+
+    The last convolution starts at zero, so a new block is the identity (or its 1×1 projection).
+    """
+
+    def __init__(self, n_in: int, n_out: int, n_embed: int, *, rngs: nnx.Rngs):
+        self.norm1, self.norm2 = (nnx.GroupNorm(n, num_groups=groups(n), rngs=rngs) for n in (n_in, n_out))
+        self.conv1 = Conv(n_in, n_out, rngs=rngs)
+        self.conv2 = Conv(n_out, n_out, kernel_init=zero, rngs=rngs)
+        self.affine = nnx.Linear(n_embed, 2 * n_out, kernel_init=zero, rngs=rngs)
+        self.skip = (
+            nnx.Linear(n_in, n_out, use_bias=False, kernel_init=normal, rngs=rngs) if n_in != n_out else None
+        )
+
+    def __call__(self, x: Float[Array, " b h w n_in"], embed: Float[Array, " b e"]) -> Float[Array, " b h w n_out"]:
+        """x: (b, h, w, n_in) and the level's embedding (b, n_embed) → (b, h, w, n_out)."""
+        h = self.norm2(self.conv1(jax.nn.silu(self.norm1(x))))
+        a, b = jnp.split(self.affine(embed)[:, None, None], 2, -1)
+        h = self.conv2(jax.nn.silu(h * (1 + a) + b))
+        return h + (x if self.skip is None else self.skip(x))
+
+
+class Mix(nnx.Module):
+    """x + out(silu(in(norm(x)) · (1 + a) + b)), in and out dense from and to all pixels and channels at once.
+
+    It gives each pixel the whole image to look at, as self-attention does in the nets of Karras et al. (2022),
+    App. F, through so many hidden numbers. It starts as the identity.
+    """
+
+    def __init__(self, event: tuple[int, int, int], hidden: int, n_embed: int, *, rngs: nnx.Rngs):
+        n = math.prod(event)
+        self.norm = nnx.GroupNorm(event[-1], num_groups=groups(event[-1]), rngs=rngs)
+        self.into = nnx.Linear(n, hidden, kernel_init=normal, rngs=rngs)
+        self.affine = nnx.Linear(n_embed, 2 * hidden, kernel_init=zero, rngs=rngs)
+        self.out = nnx.Linear(hidden, n, kernel_init=zero, rngs=rngs)
+
+    def __call__(self, x: Float[Array, " b h w n"], embed: Float[Array, " b e"]) -> Float[Array, " b h w n"]:
+        """x: (b, *event) and the level's embedding (b, n_embed) → (b, *event)."""
+        a, b = jnp.split(self.affine(embed), 2, -1)
+        h = self.into(self.norm(x).reshape(len(x), -1))
+        return x + self.out(jax.nn.silu(h * (1 + a) + b)).reshape(x.shape)
+
+
+def groups(n: int) -> int:
+    """The largest divisor of n that leaves at least 4 channels a group, at most 8."""
+    return max(g for g in range(1, 9) if n % g == 0 and (n // g >= 4 or g == 1))

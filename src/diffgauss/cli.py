@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import jax
 import typer
 
 from diffgauss import zoo
@@ -57,9 +58,20 @@ def train(
         int | None, typer.Option(help="Stop after so many steps; the same command goes on later.")
     ] = None,
     save_every: Annotated[float, typer.Option(help="Seconds between two writes of the state.")] = 30.0,
+    coordinator: Annotated[
+        str | None,
+        typer.Option(help="HOST:PORT of the first of several processes; auto on a TPU pod or under SLURM."),
+    ] = None,
+    processes: Annotated[int | None, typer.Option(help="How many there are.")] = None,
+    process: Annotated[int | None, typer.Option(help="Which one this is, from 0.")] = None,
 ) -> None:
-    """Train a run, or go on with it after a stop or a kill."""
+    """Train a run, or go on with it after a stop or a kill.
+
+    All devices of all processes share each batch; the processes share the folder, and the first one writes.
+    """
     with _errors():
+        if coordinator is not None:
+            jax.distributed.initialize(None if coordinator == "auto" else coordinator, processes, process)
         path = zoo.train(name, into, steps=steps, save_every=save_every)
     typer.echo(path)
 

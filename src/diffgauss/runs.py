@@ -21,7 +21,7 @@ SUBSET_SEED, NOISE_SEED, LEVEL_SEED = 0, 1, 2
 UPPER_BODY = ("T-shirt/top", "Pullover", "Dress", "Coat", "Shirt")
 
 CHUNK = 32
-"""Steps a device call. The first snapshot is taken after one chunk, each later one after twice as many steps."""
+"""Steps a device call. The first snapshot is taken after one chunk."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Run:
 
     n: how many images it sees; width: its channels; net: its preset; other: it sees the n images *after* the first
     n of the permutation, so that two runs share none; classes: of Fashion-MNIST, None for all ten; seed: of the
-    weights, batches, levels and noise; steps: of training.
+    weights, batches, levels and noise; steps: of training; spacing: each snapshot is taken after so many times the
+    steps of the one before.
     """
 
     n: int
@@ -40,6 +41,7 @@ class Run:
     classes: tuple[str, ...] | None = None
     seed: int = 0
     steps: int = 32768
+    spacing: int = 4
 
     @property
     def config(self) -> TrainConfig:
@@ -48,9 +50,9 @@ class Run:
 
     @property
     def snapshots(self) -> list[int]:
-        """The steps at which the averaged weights are kept: 32·2^k, and the last."""
-        doubled = [CHUNK * 2**k for k in range(30)]
-        return [step for step in doubled if step < self.steps] + [self.steps]
+        """The steps at which the averaged weights are kept: 32·spacing^k, and the last."""
+        powers = [CHUNK * self.spacing**k for k in range(30)]
+        return [step for step in powers if step < self.steps] + [self.steps]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -59,8 +61,15 @@ class Run:
         return own | asdict(self.config)
 
 
-_RUNS = {f"n{n}": Run(n) for n in (64, 60000, 1024, 16384, 256, 4096, 16)} | {
-    "n64-other": Run(64, other=True),
+_RUNS = {
+    "n64": Run(64, spacing=2),
+    "n60000": Run(60000, spacing=2),
+    "n1024": Run(1024),
+    "n16384": Run(16384),
+    "n256": Run(256),
+    "n4096": Run(4096),
+    "n16": Run(16),
+    "n64-other": Run(64, other=True, spacing=2),
     "n16384-other": Run(16384, other=True),
     "n64-w4": Run(64, width=4),
     "n64-w8": Run(64, width=8),
@@ -68,7 +77,7 @@ _RUNS = {f"n{n}": Run(n) for n in (64, 60000, 1024, 16384, 256, 4096, 16)} | {
     "n64-w32": Run(64, width=32),
     "n30000-upper": Run(30000, classes=UPPER_BODY),
     "n60000-seed1": Run(60000, seed=1),
-    "n64-seed1": Run(64, seed=1),
+    "n64-seed1": Run(64, seed=1, spacing=2),
 }
 
 

@@ -13,17 +13,13 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from diffgauss import checkpoint
+from diffgauss import checkpoint, evaluate
 from diffgauss.denoisers.unet import EDMDenoiser, parameters
-from diffgauss.loss import dsm_loss
-from diffgauss.metrics import generalization
-from diffgauss.ode import sample
 from diffgauss.parallel import data_mesh
-from diffgauss.runs import CHUNK, LEVEL_SEED, Run, computer, folder, held_out, noise, run
+from diffgauss.runs import CHUNK, Run, computer, folder, held_out, run
 from diffgauss.runs import data as data
 from diffgauss.runs import entries as entries
-from diffgauss.schedule import karras_sigmas, lognormal_sigmas
-from diffgauss.train import TrainConfig, TrainState, fit
+from diffgauss.train import TrainState, fit
 
 
 def load(name: str, step: int | None = None) -> EDMDenoiser:
@@ -36,7 +32,8 @@ def load(name: str, step: int | None = None) -> EDMDenoiser:
     step = this.steps if step is None else step
     if step not in this.snapshots:
         raise ValueError(f"{name} has no snapshot of step {step}; needs one of {this.snapshots}")
-    return _read(folder() / f"{name}.safetensors", this, this.steps)[f"step {step}"]
+    half = _read(folder() / f"{name}.safetensors", this, this.steps)[f"step {step}"]
+    return jax.tree.map(jnp.asarray, _cast(half, np.float32))
 
 
 def losses(name: str) -> Float[Array, " steps"]:
@@ -80,7 +77,7 @@ def train(
         whole["losses"] = np.concatenate([past, new])
         done = len(whole["losses"])
         if done in this.snapshots:
-            whole[f"step {done}"] = jax.tree.map(np.array, state.ema)
+            whole[f"step {done}"] = _cast(state.ema, np.float16)
         if time.monotonic() - saved > save_every or done == last:
             seconds = before + time.monotonic() - start
             _save(parked, whole | {"state": state}, run=this.facts, step=done, seconds=seconds)
@@ -92,7 +89,7 @@ def train(
         return parked
     seconds = before + time.monotonic() - start
     test = held_out(name)
-    scores = {str(s): score(whole[f"step {s}"], images, test) for s in this.snapshots}
+    scores = {str(s): evaluate.score(_cast(whole[f"step {s}"], np.float32), images, test) for s in this.snapshots}
     size = parameters(untrained(this))
     _save(goal, whole, run=this.facts, parameters=size, seconds=seconds, scores=scores, **computer())
     if jax.process_index() == 0:
@@ -109,24 +106,6 @@ def verify(name: str, *, steps: int = 64, progress: bool = False) -> float:
     start = TrainState.start(untrained(this), this.config)
     _, found = fit(start, data(name), this.config, until=steps, every=CHUNK, progress=progress)
     return float(np.abs(found / recorded - 1).max())
-
-
-def score(D: EDMDenoiser, images: np.ndarray, test: np.ndarray) -> dict[str, float]:
-    """How well D does: its weighted loss (equation 3) on training and on test images, GL and memorized share.
-
-    The losses are means over 1024 pairs of an image and a noise, the scores over 100 samples of 18 Heun steps,
-    with the same noise for every net.
-    """
-    GL, memorized = generalization(sample(D, noise(), karras_sigmas(18)), images)
-    return {"train": weighted_loss(D, images), "test": weighted_loss(D, test), "GL": GL, "memorized": memorized}
-
-
-def weighted_loss(D: EDMDenoiser, images: np.ndarray, *, k: int = 1024) -> float:
-    """Equation 3 with EDM's weights, the mean over k images (repeated if there are fewer), levels and noises."""
-    config, x0 = TrainConfig(steps=1), jnp.asarray(images[np.arange(k) % len(images)])
-    level, noise = jax.random.split(jax.random.key(LEVEL_SEED))
-    sigma = lognormal_sigmas(k, key=level, mean=config.sigma_mean, std=config.sigma_std)
-    return float(_dsm_loss(D, x0, sigma, jax.random.normal(noise, x0.shape), config.sigma_data))
 
 
 def index(where: Path) -> dict[str, Any]:
@@ -156,14 +135,16 @@ def _read(path: Path, this: Run, step: int, state: TrainState | None = None) -> 
     """The arrays of a run up to that step, if the file is of this run."""
     if (got := checkpoint.facts(path).get("run")) != this.facts:
         raise ValueError(f"{path} is of the run {got}; needs {this.facts}")
-    like: dict[str, Any] = {f"step {s}": untrained(this) for s in this.snapshots if s <= step}
+    like: dict[str, Any] = {f"step {s}": _cast(untrained(this), np.float16) for s in this.snapshots if s <= step}
     like["losses"] = np.zeros(step, np.float32)
     return checkpoint.load(path, like | ({"state": state} if state is not None else {}))
+
+
+def _cast(D: EDMDenoiser, dtype: Any) -> EDMDenoiser:
+    """The same net in another type. Snapshots are float16: half the bytes, each weight rounded by up to 5e-4."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf).astype(dtype), D)
 
 
 def _save(path: Path, tree: Any, **facts: Any) -> None:
     if jax.process_index() == 0:
         checkpoint.save(path, tree, **facts)
-
-
-_dsm_loss = jax.jit(dsm_loss, static_argnames="sigma_data")

@@ -64,3 +64,27 @@ def test_importing_the_package_starts_no_backend():
 def test_more_devices_than_points(unchecked):
     with pytest.raises(ValueError, match="got 0 points; needs at least one for each of 1 devices"):
         in_blocks(np.zeros((0, 2)), 4, np.zeros(2), dg.data_mesh())
+
+
+@pytest.mark.slow
+def test_a_run_of_the_zoo_in_two_processes_from_the_command_line(tmp_path):
+    """Two processes that share a folder train as one, stop, and go on alone."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-c", "from diffgauss.cli import app; app()", "zoo", "train", "n64-w4"]
+    env = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo"}
+    both, alone = tmp_path / "both", tmp_path / "alone"
+    part = ["--into", str(both), "--steps", "64", "--coordinator", address, "--processes", "2", "--process"]
+    running = [subprocess.Popen([*command, *part, str(i)], env=env) for i in range(2)]
+    try:
+        assert [process.wait(timeout=400) for process in running] == [0, 0]
+    finally:
+        for process in running:
+            process.kill()
+    subprocess.run([*command, "--into", str(both), "--steps", "96"], env=env, check=True)
+    subprocess.run([*command, "--into", str(alone), "--steps", "96"], env=env, check=True)
+    this = dg.zoo.run("n64-w4")
+    state = dg.TrainState.start(dg.zoo.untrained(this), this.config)
+    two, one = (dg.zoo._read(p / "n64-w4.state.safetensors", this, 96, state)["losses"] for p in (both, alone))
+    np.testing.assert_allclose(two, one, rtol=1e-4)

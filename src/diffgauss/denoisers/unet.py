@@ -1,65 +1,26 @@
 """The learned denoiser D_θ: a small U-Net behind EDM's preconditioning."""
 
-import math
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
 from diffgauss._core import Sigma, check_event, expand
-from diffgauss._layers import convolution, double, from_patches, halve, pad_to_multiple, to_patches, waves
+from diffgauss._layers import (
+    Block,
+    Conv,
+    Mix,
+    double,
+    from_patches,
+    groups,
+    halve,
+    normal,
+    pad_to_multiple,
+    to_patches,
+    waves,
+    zero,
+)
 from diffgauss.schedule import edm_scalings
-
-
-def zero(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
-    """Weights 0: a branch that ends in them adds nothing at first."""
-    return jnp.asarray(np.zeros(shape, dtype))
-
-
-def normal(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
-    """Weights from N(0, 1/n), n the inputs of one output (LeCun et al., 1998).
-
-    numpy draws them from the key: jax.random would compile each shape anew, 20 s for one small net.
-    """
-    draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    return jnp.asarray(draw.standard_normal(shape, np.float32) / math.sqrt(math.prod(shape[:-1])), dtype)
-
-
-class Conv(nnx.Module):
-    """A 3×3 convolution with bias. kernel_init: of the weights, by default ``normal``."""
-
-    def __init__(self, n_in: int, n_out: int, *, rngs: nnx.Rngs, kernel_init=normal):
-        self.kernel = nnx.Param(kernel_init(rngs.params(), (3, 3, n_in, n_out), jnp.float32))
-        self.bias = nnx.Param(jnp.zeros(n_out))
-
-    def __call__(self, x: Float[Array, " b h w i"]) -> Float[Array, " b h w o"]:
-        """x: (b, h, w, n_in) → (b, h, w, n_out)."""
-        return convolution(x, self.kernel[...]) + self.bias[...][None, None, None]
-
-
-class Block(nnx.Module):
-    """x + conv(silu(norm(conv(silu(norm(x))) · (1 + a) + b))) with (a, b) from the level's embedding.
-
-    The last convolution starts at zero, so a new block is the identity (or its 1×1 projection).
-    """
-
-    def __init__(self, n_in: int, n_out: int, n_embed: int, *, rngs: nnx.Rngs):
-        self.norm1, self.norm2 = (nnx.GroupNorm(n, num_groups=_groups(n), rngs=rngs) for n in (n_in, n_out))
-        self.conv1 = Conv(n_in, n_out, rngs=rngs)
-        self.conv2 = Conv(n_out, n_out, kernel_init=zero, rngs=rngs)
-        self.affine = nnx.Linear(n_embed, 2 * n_out, kernel_init=zero, rngs=rngs)
-        self.skip = (
-            nnx.Linear(n_in, n_out, use_bias=False, kernel_init=normal, rngs=rngs) if n_in != n_out else None
-        )
-
-    def __call__(self, x: Float[Array, " b h w n_in"], embed: Float[Array, " b e"]) -> Float[Array, " b h w n_out"]:
-        """x: (b, h, w, n_in) and the level's embedding (b, n_embed) → (b, h, w, n_out)."""
-        h = self.norm2(self.conv1(jax.nn.silu(self.norm1(x))))
-        a, b = jnp.split(self.affine(embed)[:, None, None], 2, -1)
-        h = self.conv2(jax.nn.silu(h * (1 + a) + b))
-        return h + (x if self.skip is None else self.skip(x))
 
 
 class UNet(nnx.Module):
@@ -68,7 +29,8 @@ class UNet(nnx.Module):
     size: pixels of the square image's side, padded to a multiple of patch·2^(levels−1); channels: 1 grey, 3 colour;
     width: channels of the first level, the one number that scales the net; patch: side of the pixel blocks that
     become channels (space to depth) before the first convolution; multipliers: width of each level, each at half
-    the resolution of the one before; blocks: residual blocks a level. Raises ValueError for numbers < 1.
+    the resolution of the one before; blocks: residual blocks a level; mix: hidden numbers of a dense layer below, 0
+    for none. Raises ValueError for other numbers < 1.
     """
 
     def __init__(
@@ -80,12 +42,15 @@ class UNet(nnx.Module):
         patch: int = 2,
         multipliers: tuple[int, ...] = (1, 2),
         blocks: int = 1,
+        mix: int = 0,
         rngs: nnx.Rngs,
     ):
         numbers = {"size": size, "channels": channels, "width": width, "patch": patch, "blocks": blocks}
         for name, value in numbers.items():
             if value < 1:
                 raise ValueError(f"{name} = {value}; needs at least 1")
+        if mix < 0:
+            raise ValueError(f"mix = {mix}; needs 0 or more")
         if not multipliers or min(multipliers) < 1:
             raise ValueError(f"multipliers = {multipliers}; needs one number ≥ 1 a level")
         self.event, self.patch, self.frequencies = (size, size, channels), patch, 2 * width
@@ -100,21 +65,23 @@ class UNet(nnx.Module):
         into = [width, *widths[:-1]]
         self.down = nnx.data([level([(i, o)] + [(o, o)] * (blocks - 1)) for i, o in zip(into, widths, strict=True)])
         self.middle = Block(widths[-1], widths[-1], n_embed, rngs=rngs)
+        lowest = -(-size // (patch * 2 ** (len(widths) - 1)))
+        self.mix = Mix((lowest, lowest, widths[-1]), mix, n_embed, rngs=rngs) if mix else None
         self.up = nnx.data(
             [level([(2 * o, i)] + [(i, i)] * (blocks - 1)) for i, o in zip(into, widths, strict=True)]
         )
-        self.norm = nnx.GroupNorm(width, num_groups=_groups(width), rngs=rngs)
+        self.norm = nnx.GroupNorm(width, num_groups=groups(width), rngs=rngs)
         self.last = Conv(width, n_pixel, kernel_init=zero, rngs=rngs)
 
     @classmethod
     def tiny(cls, size: int, channels: int, *, width: int = 16, rngs: nnx.Rngs) -> "UNet":
-        """For a processor core: 80148 weights on 28×28×1. benchmarks/PRESETS.md compares small nets."""
-        return cls(size, channels, width=width, rngs=rngs)
+        """For a processor core: 290868 weights on 28×28×1. benchmarks/PRESETS.md compares small nets."""
+        return cls(size, channels, width=width, mix=4 * width, rngs=rngs)
 
     @classmethod
     def small(cls, size: int, channels: int, *, width: int = 32, rngs: nnx.Rngs) -> "UNet":
-        """At full resolution, for a GPU or a long day: 1.0 million weights on 28×28×1."""
-        return cls(size, channels, width=width, patch=1, multipliers=(1, 2, 4), rngs=rngs)
+        """At full resolution, for a GPU or a long day: 1.4 million weights on 28×28×1."""
+        return cls(size, channels, width=width, patch=1, multipliers=(1, 2, 4), mix=width, rngs=rngs)
 
     @classmethod
     def paper(cls, size: int, channels: int, *, width: int = 128, rngs: nnx.Rngs) -> "UNet":
@@ -133,6 +100,7 @@ class UNet(nnx.Module):
                 h = block(h, embed)
             kept.append(h)
         h = self.middle(h, embed)
+        h = h if self.mix is None else self.mix(h, embed)
         for i, level in reversed(list(enumerate(self.up))):
             h = jnp.concatenate([h, kept[i]], -1)
             for block in level:
@@ -162,8 +130,3 @@ class EDMDenoiser(nnx.Module):
 def parameters(net: nnx.Module) -> int:
     """The number of trained numbers in a network."""
     return sum(leaf.size for leaf in jax.tree.leaves(net))
-
-
-def _groups(n: int) -> int:
-    """The largest divisor of n that leaves at least 4 channels a group, at most 8."""
-    return max(g for g in range(1, 9) if n % g == 0 and (n // g >= 4 or g == 1))

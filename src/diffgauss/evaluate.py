@@ -1,0 +1,34 @@
+"""How well a net denoises and what its samples are: the same images, levels and noise for every net."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from diffgauss._core import Denoiser
+from diffgauss.loss import dsm_loss
+from diffgauss.metrics import generalization
+from diffgauss.ode import sample
+from diffgauss.runs import LEVEL_SEED, noise
+from diffgauss.schedule import karras_sigmas, lognormal_sigmas
+from diffgauss.train import TrainConfig
+
+
+def score(D: Denoiser, images: np.ndarray, test: np.ndarray) -> dict[str, float]:
+    """How well D does: its weighted loss (equation 3) on training and on test images, GL and memorized share.
+
+    The losses are means over 1024 pairs of an image and a noise, the scores over 100 samples of 18 Heun steps,
+    with the same noise for every net.
+    """
+    GL, memorized = generalization(sample(D, noise(), karras_sigmas(18)), images)
+    return {"train": weighted_loss(D, images), "test": weighted_loss(D, test), "GL": GL, "memorized": memorized}
+
+
+def weighted_loss(D: Denoiser, images: np.ndarray, *, k: int = 1024) -> float:
+    """Equation 3 with EDM's weights, the mean over k images (repeated if there are fewer), levels and noises."""
+    config, x0 = TrainConfig(steps=1), jnp.asarray(images[np.arange(k) % len(images)])
+    level, noise = jax.random.split(jax.random.key(LEVEL_SEED))
+    sigma = lognormal_sigmas(k, key=level, mean=config.sigma_mean, std=config.sigma_std)
+    return float(_dsm_loss(D, x0, sigma, jax.random.normal(noise, x0.shape), config.sigma_data))
+
+
+_dsm_loss = jax.jit(dsm_loss, static_argnames="sigma_data")
