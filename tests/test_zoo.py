@@ -85,7 +85,7 @@ def test_killed_runs_go_on_with_the_same_curve(tmp_path):
 
 @pytest.mark.slow
 def test_a_finished_run_is_loaded_indexed_and_verified_and_a_false_record_is_noticed(tmp_path, monkeypatch):
-    monkeypatch.setitem(runs._RUNS, "brief", Run(16, width=4, steps=128))
+    monkeypatch.setitem(runs._RUNS, "brief", Run(16, width=4, steps=128, spacing=2))
     path = zoo.train("brief", tmp_path, progress=False)
     assert path == tmp_path / "brief.safetensors" and [p.name for p in tmp_path.iterdir()] == [path.name]
     before = path.read_bytes()
@@ -107,7 +107,7 @@ def test_a_finished_run_is_loaded_indexed_and_verified_and_a_false_record_is_not
     assert zoo.verify("brief", steps=64) == pytest.approx(0.02, abs=2e-3)
     said = call(cli.app, ["zoo", "verify"])
     assert said.exit_code == 1 and "zoo.json differs from the files of brief" in said.output
-    monkeypatch.setitem(runs._RUNS, "brief", Run(16, width=4, steps=128, seed=1))
+    monkeypatch.setitem(runs._RUNS, "brief", Run(16, width=4, steps=128, spacing=2, seed=1))
     for reader in (zoo.load, zoo.losses, lambda name: zoo.train(name, tmp_path)):
         with pytest.raises(ValueError, match="is of the run .*; needs"):
             reader("brief")

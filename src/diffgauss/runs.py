@@ -78,6 +78,7 @@ _RUNS = {
     "n30000-upper": Run(30000, classes=UPPER_BODY),
     "n60000-seed1": Run(60000, seed=1),
     "n64-seed1": Run(64, seed=1, spacing=2),
+    "n60000-small": Run(60000, net=UNet.small, width=32),  # for a GPU or TPU
 }
 
 
