@@ -26,10 +26,9 @@ def sample_r2(
     seed. Raises ValueError for other shapes, NaN, resamples < 1, or a spread of 0.  Efron & Tibshirani (1993), Ch.
     13.
     """
-    x, reference = _about(samples, reference, mean)
-    return _bootstrap(
-        lambda a, b: 1 - a / b, ((x - reference) ** 2).sum(-1), (reference**2).sum(-1), seed, resamples
-    )
+    x, y = _about(samples, reference, mean)
+    error, spread = ((x - y) ** 2).sum(-1), (y**2).sum(-1)
+    return _bootstrap(lambda a, b: 1 - a / b, error, spread, seed, resamples)
 
 
 def sample_cosine(
@@ -39,11 +38,11 @@ def sample_cosine(
 
     Arguments, interval and errors as ``sample_r2``.  Efron & Tibshirani (1993), Ch. 13.
     """
-    x, reference = _about(samples, reference, mean)
-    norms = np.linalg.norm(x, axis=-1) * np.linalg.norm(reference, axis=-1)
+    x, y = _about(samples, reference, mean)
+    norms = np.linalg.norm(x, axis=-1) * np.linalg.norm(y, axis=-1)
     if not norms.all():
         raise ValueError(f"pair {int(np.argmin(norms))} has a member equal to the mean; needs an angle")
-    return _bootstrap(lambda a, b: a / b, (x * reference).sum(-1) / norms, np.ones(len(x)), seed, resamples)
+    return _bootstrap(lambda a, b: a / b, (x * y).sum(-1) / norms, np.ones(len(x)), seed, resamples)
 
 
 def _about(samples, reference, mean):
