@@ -49,7 +49,7 @@ class Moments:
         dz, dr = self.z / self.n - z, self.r / self.n - r
         zz = self.zz / self.n - np.outer(z, z) - np.outer(z, dz) - np.outer(dz, z)
         rz = self.rz / self.n - np.outer(r, z) - np.outer(r, dz) - np.outer(dr, z)
-        return zz, rz, self.rr / self.n - r @ r - 2 * r @ dr
+        return zz, rz, float(self.rr / self.n - r @ r - 2 * r @ dr)
 
 
 def fit(m: Moments, ridge: float) -> tuple[np.ndarray, np.ndarray]:

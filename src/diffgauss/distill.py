@@ -63,9 +63,9 @@ def distill(
         streams = [Moments.zero(unknowns, data[0].size) for _ in parts]
         for number, (part, moments) in enumerate(zip(parts, streams, strict=True)):
             for z, r in _stream(D, base, V, data, part, sigma, jax.random.fold_in(own, number), batch):
+                if not np.isfinite(r).all():
+                    raise ValueError(f"D gives NaN or infinite values at sigma = {sigma}; needs finite ones")
                 moments.add(z, r)
-            if not np.isfinite(moments.rr):
-                raise ValueError(f"D gives NaN or infinite values at sigma = {sigma}; needs finite ones")
         maps.append(_whole(*_solve(streams, ridge), base, V, sigma))
     W, b = (jnp.asarray(np.stack(parts)) for parts in zip(*maps, strict=True))
     return LinearDenoiser(grid, W, b.reshape(-1, *event), V, None if V is None else base)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from diffgauss._core import Denoiser, Sigma, check_denoiser
 
 
-def subspace_alignment(U: ArrayLike, V: ArrayLike) -> np.ndarray:
+def subspace_alignment(U: ArrayLike, V: ArrayLike) -> np.ndarray | np.float64:
     """‖UᵀV‖²_F/k ∈ [0, 1] for orthonormal U (d, k) and V (…, d, k): the mean squared cosine of the angles between.
 
     1 where both span the same, k/d on average where V is random. Raises ValueError for other shapes.

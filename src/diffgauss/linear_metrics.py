@@ -85,7 +85,7 @@ def _deviation(*arguments):
     return (jnp.linalg.norm(whole - parts, axis=-1) / jnp.linalg.norm(whole, axis=-1)).mean()
 
 
-def weight_nmse(W: ArrayLike, W_G: ArrayLike) -> np.ndarray:
+def weight_nmse(W: ArrayLike, W_G: ArrayLike) -> np.ndarray | np.float64:
     """‖W − W_G‖²_F / ‖W_G‖²_F with W_G = UΛ(Λ + σ²I)⁻¹Uᵀ: (…, d, d) each, the result (…), in float64.
 
     ``affine(D_G, event, sigma)`` gives W_G. Raises ValueError for other shapes.  Li et al. (2024), Eq. 10.
