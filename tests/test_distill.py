@@ -238,7 +238,7 @@ def test_no_retrace_for_another_denoiser_of_the_same_structure():
     assert len(traces) == 1
 
 
-GOOD = {"D": Partial(lambda x, sigma: x), "data": points(), "sigmas": [1.0, 0.1], "key": jax.random.key(0), "samples": 50}
+GOOD = {"D": Partial(lambda x, sigma: x), "data": points(), "sigmas": [1.0, 0.1], "samples": 50}
 
 
 @pytest.mark.parametrize(
@@ -263,12 +263,12 @@ GOOD = {"D": Partial(lambda x, sigma: x), "data": points(), "sigmas": [1.0, 0.1]
 )  # fmt: skip
 def test_bad_arguments_are_refused(unchecked, change, message):
     with pytest.raises(ValueError, match=message):
-        dg.distill(**(GOOD | change))
+        dg.distill(key=jax.random.key(0), **(GOOD | change))
 
 
 def test_what_is_no_denoiser_is_refused(unchecked):
     with pytest.raises(TypeError, match=r"jax\.tree_util\.Partial\(f\)"):
-        dg.distill(**(GOOD | {"D": lambda x, sigma: x}))
+        dg.distill(key=jax.random.key(0), **(GOOD | {"D": lambda x, sigma: x}))
     with pytest.raises(TypeError, match=r"jax\.tree_util\.Partial\(f\)"):
         dg.distill_sgd(lambda x, sigma: x, points(), 1.0, key=jax.random.key(0), steps=1, rate=1.0)
 
@@ -297,3 +297,22 @@ def test_only_a_full_linear_denoiser_is_compressed():
             dg.compress(D, base, rank=rank)
     with pytest.raises(ValueError, match=r"V \(3, 6, 2\)"):
         dg.compress(dg.compress(D_L, D_G, rank=2), D_G, rank=1)
+
+
+@pytest.mark.slow
+def test_the_script_for_large_images_runs_at_a_small_size(capsys):
+    import sys
+    from pathlib import Path
+
+    folder = str(Path(__file__).parents[1] / "benchmarks")
+    sys.path.insert(0, folder)
+    try:
+        from distill_scale import main
+    finally:
+        sys.path.remove(folder)
+    small = ["--side", "8", "--images", "60", "--samples", "600", "--rank", "20", "--levels", "2", "--width", "4"]
+    found = main(small)
+    assert "within 24.0 GiB" in capsys.readouterr().out
+    assert found["D_L 0"] < found["D_G 0"] and found["D_L 1"] < found["D_G 1"]
+    with pytest.raises(SystemExit):
+        main([*small, "--limit", "0.01"])

@@ -115,7 +115,7 @@ def test_affine_reads_off_the_wiener_filter():
     assert b.shape == (3, 2)
     np.testing.assert_allclose(W, want, atol=1e-6)
     np.testing.assert_allclose(b.ravel(), u - want @ u, atol=1e-6)
-    turned = Partial(lambda x, sigma: sigma * jnp.roll(x, 1, -1))  # not symmetric: rows and columns are not mixed up
+    turned = Partial(lambda x, sigma: sigma * jnp.roll(x, 1, -1))  # not symmetric
     np.testing.assert_array_equal(dg.affine(turned, (6,), 2.0)[0], 2 * np.roll(np.eye(6), 1, 0))
 
 
