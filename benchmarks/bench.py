@@ -35,7 +35,7 @@ def main() -> None:
             rows = parts.empirical(s, i, peers) + parts.growing(s, i)
             rows += parts.sampler(s, i, peers) + parts.gaussian(s, i)
     t = train.QUICK if options.quick else train.TrainSettings()
-    rows += train.training(t, python, why)
+    rows += train.training(t, python, why)[0]
     threads = {"threads": cores(), "torch threads": peers.threads}
     header = {
         "machine": computer,

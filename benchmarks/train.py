@@ -58,10 +58,10 @@ class Cores:
         return "1 core" if self.n == 1 else f"{self.n} cores"
 
 
-def training(s: TrainSettings, python: Path | None, why: str) -> list[Row]:
-    """All rows; python: the peers', or None and why not."""
+def training(s: TrainSettings, python: Path | None, why: str) -> tuple[list[Row], dict[str, str]]:
+    """All rows, and torch's version; python: the peers', or None and why not."""
     if not hasattr(os, "sched_setaffinity"):
-        return [Row("training", "a training step", [], note="this system cannot keep a process to one core")]
+        return [Row("training", "a training step", [], note="this system cannot keep a process to one core")], {}
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder, rows, run = Path(name), [], []
         target = prepare(s.width, s.size, s.sampler_batch, s.levels, folder)
@@ -80,7 +80,8 @@ def training(s: TrainSettings, python: Path | None, why: str) -> list[Row]:
         if len(run) > 1:
             flag = "--xla_force_host_platform_device_count=2"
             workers["2 devices"] = ours(stack, folder, 2, XLA_FLAGS=flag)
-        return rows + growing(s, run[0].ours) + spreading(s, workers)
+        found = {} if run[0].torch is None else run[0].torch.ready
+        return rows + growing(s, run[0].ours) + spreading(s, workers), found
 
 
 def ours(stack: ExitStack, folder: Path, n: int, **environment: str) -> Worker:
@@ -211,9 +212,14 @@ def main() -> None:
     options = parser.parse_args()
     s, computer = QUICK if options.quick else TrainSettings(), machine()
     python, why = ensure_python(install=not options.quick)
-    rows = [replace(row, judged=not options.quick) for row in training(s, python, why)]
+    rows, found = training(s, python, why)
+    rows = [replace(row, judged=not options.quick) for row in rows]
     settings = {"quick": options.quick} | asdict(s) | {"batch": CONFIG.batch}
-    write({"machine": computer, "versions": versions(), "settings": settings, "missing": {}}, rows, options.json)
+    write(
+        {"machine": computer, "versions": versions() | found, "settings": settings, "missing": {}},
+        rows,
+        options.json,
+    )
 
 
 if __name__ == "__main__":
