@@ -1,6 +1,7 @@
 """Which small U-Net learns most per core-second? Held-out loss (equation 3, EDM's weights) of the averaged net.
 
 taskset -c 0 python benchmarks/presets.py [--seconds 60 120 240] [NAME ...]   one core; prints a Markdown row each
+taskset -c 0 python benchmarks/presets.py --images 64 NAME ...   memorized share of 100 samples instead of the loss
 """
 
 import argparse
@@ -17,6 +18,7 @@ from diffgauss.denoisers.unet import EDMDenoiser, UNet, parameters
 from diffgauss.loss import dsm_loss
 
 BASE = {"rate": 2e-3, "ema": 0.999, "sigma_mean": -0.4, "sigma_std": 1.6}
+ZOO = {"rate": 4e-3, "ema": 0.9999, "sigma_mean": 0.8, "sigma_std": 1.8}
 
 CANDIDATES = {
     "w16": ({"width": 16}, {}),
@@ -38,6 +40,9 @@ CANDIDATES = {
     ),
     "w16 rate 8e-3": ({"width": 16}, {"rate": 8e-3}),
     "w16 batch 16 rate 4e-3": ({"width": 16}, {"batch": 16, "rate": 4e-3}),
+    "w16 as in the zoo, no dense layer": ({"width": 16}, ZOO),
+    "w16 as in the zoo, dense 32": ({"width": 16, "mix": 32}, ZOO),
+    "w16 as in the zoo, dense 64": ({"width": 16, "mix": 64}, ZOO),
 }
 
 
@@ -45,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=list(CANDIDATES), help=", ".join(CANDIDATES))
     parser.add_argument("--seconds", nargs="*", type=float, default=[60, 120, 240])
+    parser.add_argument("--images", type=int, help="train on so few, and print the memorized share")
     options = parser.parse_args()
     images, held_out = dg.load(), jnp.asarray(dg.load(split="test")[:512])
     sigma_data = float(images.std())
@@ -53,7 +59,8 @@ def main() -> None:
     loss = jax.jit(lambda D: dsm_loss(D, held_out, sigma, eps, sigma_data))
     times = " | ".join(f"{s:.0f} s" for s in options.seconds)
     print(f"| net | parameters | ms a step | {times} |\n|---|---|---|{'---|' * len(options.seconds)}")
-    data = jnp.asarray(images)
+    few = dg.subset(images, options.images, seed=0) if options.images else images
+    data = jnp.asarray(few)
     for name in options.names:
         shape, rest = CANDIDATES[name]
         config = train.TrainConfig(steps=1, sigma_data=sigma_data, **(BASE | rest))
@@ -69,7 +76,11 @@ def main() -> None:
                 state, losses = train.train_steps(state, data, config=config, n=16)
                 np.asarray(losses)
                 used, steps = used + time.perf_counter() - start, steps + 16
-            found.append(f"{float(loss(state.ema)):.4f}")
+            if options.images:
+                samples = dg.sample(state.ema, dg.zoo.noise(), dg.karras_sigmas(18))
+                found.append(f"{dg.generalization(samples, few)[1]:.2f}")
+            else:
+                found.append(f"{float(loss(state.ema)):.4f}")
         print(f"| {name} | {parameters(model)} | {1e3 * used / steps:.0f} | {' | '.join(found)} |", flush=True)
 
 

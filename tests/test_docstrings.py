@@ -14,12 +14,17 @@ KERNELS = {
     "loss.py",
     "schedule.py",
     "metrics.py",
+    "linear_metrics.py",
+    "jacobian.py",
+    "distill.py",
+    "descent.py",
     "denoisers/empirical.py",
     "denoisers/gaussian.py",
+    "denoisers/linear.py",
     "_softmax.py",
 }
 SOURCE = re.compile(r"\(\d{4}\)|[Ee]quations? \d")
-NO_SOURCE = {"nearest", "Nearest", "Generalization", "in_blocks"}  # plain search, results, and storage
+NO_SOURCE = {"nearest", "Nearest", "Generalization", "Interval", "Descent", "in_blocks"}  # search, results, storage
 
 Node = ast.FunctionDef | ast.ClassDef
 

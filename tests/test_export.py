@@ -10,6 +10,8 @@ from flax import nnx
 from jax import export
 
 import diffgauss as dg
+from diffgauss.descent import _descend
+from diffgauss.distill import _pairs
 
 IMAGES = np.random.default_rng(0).normal(size=(40, 8, 8, 1)).astype(np.float32)
 X, SIGMA = jnp.asarray(IMAGES[:4]), jnp.full(4, 2.0)
@@ -31,13 +33,41 @@ def training():
     )
 
 
+def linear(rank=8):
+    """A linear denoiser of three levels: low-rank beside D_G, or full."""
+    D_G = dg.GaussianDenoiser.from_data(IMAGES)
+    V, base = (None, None) if rank == 64 else (D_G.U[:, :rank], D_G)
+    return dg.LinearDenoiser(dg.karras_sigmas(3), jnp.ones((3, 64, rank)), jnp.ones((3, 8, 8, 1)), V, base)
+
+
+def pairs(V=None):
+    return _pairs, (network(), dg.GaussianDenoiser.from_data(IMAGES), V, X, SIGMA[0], jax.random.key(0))
+
+
+def scores(D, x, sigma, mean, U, key):
+    """Every jitted metric of one denoiser."""
+    pair = (D, x, x[::-1], sigma)
+    raw, centred = dg.linearity(*pair), dg.linearity_deviation(*pair, alpha=0.3, mean=mean)
+    return raw, centred, dg.jacobian_gains(D, x, sigma, U), *dg.jacobian_svd(D, x, sigma, 3, key=key, steps=2)
+
+
 KERNELS = {
     "D_M": lambda: (call, (dg.EmpiricalDenoiser.from_data(IMAGES, block=16), X, SIGMA)),
     "D_G": lambda: (call, (dg.GaussianDenoiser.from_data(IMAGES), X, SIGMA)),
+    "D_L": lambda: (call, (linear(64), X, SIGMA)),
+    "D_L, low rank, one level": lambda: (call, (linear(), X, SIGMA[0])),
     "D_theta": lambda: (call, (network(), X, SIGMA)),
     "sample": lambda: (dg.sample, (network(), X, dg.karras_sigmas(4))),
     "trajectory": lambda: (dg.trajectory, (dg.GaussianDenoiser.from_data(IMAGES), X, dg.karras_sigmas(4))),
     "train_steps": training,
+    "distill": pairs,
+    "distill, low rank": lambda: pairs(jnp.ones((64, 5))),
+    "distill_sgd": lambda: (
+        partial(_descend, steps=3, batch=4),
+        (network(), jnp.asarray(IMAGES), SIGMA[0], jax.random.key(0), jnp.float32(1e-3)),
+    ),
+    "affine": lambda: (lambda D, sigma: dg.affine(D, (8, 8, 1), sigma), (linear(), SIGMA[0])),
+    "metrics": lambda: (scores, (network(), X, SIGMA[0], IMAGES[0], linear().V, jax.random.key(0))),
 }
 
 

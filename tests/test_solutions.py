@@ -15,6 +15,9 @@ PLAUSIBLE_BUT_WRONG = {
     "2a": [lambda logits: jnp.exp(logits).sum(-1), lambda logits: logits.shape[-1]],
     "2b": [3.5, np.exp(7), np.exp(-3.5)],
     "2c": ["a", "b", "everything"],
+    "3a": [0.25, 0.5, 0.8],
+    "3b": [lambda sigma, sigma_data: 1 / sigma**2, lambda sigma, sigma_data: sigma],
+    "3c": ["a", "c", ""],
 }
 
 

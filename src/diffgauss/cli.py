@@ -22,11 +22,12 @@ Networks trained once, because a class cannot wait for them. `dg.zoo.load(name, 
 weights, `dg.zoo.data(name)` the images they were trained on; `diffgauss zoo train NAME` makes a run again.
 `zoo.json` holds all settings, the scores of each snapshot, loss curves, processor, versions and SHA-256.
 `diffgauss zoo index` writes this page and zoo.json. Scores are those of the last snapshot; the loss is equation 3
-with EDM's weights.
+with EDM's weights. `n60000-small`, a larger net at full resolution, is for a GPU or TPU and has not been trained.
+Hours are of the clock, on one processor core that other work shared.
 
 {table}
 """
-COLUMNS = ("run", "images", "width", "seed", "steps", "training loss", "test loss", "GL", "memorized", "core-hours")
+COLUMNS = ("run", "images", "width", "seed", "steps", "training loss", "test loss", "GL", "memorized", "hours")
 
 
 def table(records: dict) -> str:

@@ -40,13 +40,13 @@ class Run:
     other: bool = False
     classes: tuple[str, ...] | None = None
     seed: int = 0
-    steps: int = 32768
+    steps: int = 40960
     spacing: int = 4
 
     @property
     def config(self) -> TrainConfig:
         """How it is trained: the same for all runs but for steps and seed."""
-        return TrainConfig(steps=self.steps, seed=self.seed, cooldown=self.steps // 4)
+        return TrainConfig(steps=self.steps, seed=self.seed, cooldown=self.steps // 2)
 
     @property
     def snapshots(self) -> list[int]:
@@ -78,6 +78,7 @@ _RUNS = {
     "n30000-upper": Run(30000, classes=UPPER_BODY),
     "n60000-seed1": Run(60000, seed=1),
     "n64-seed1": Run(64, seed=1, spacing=2),
+    "n60000-small": Run(60000, net=UNet.small, width=32),  # for a GPU or TPU
 }
 
 

@@ -39,8 +39,8 @@ class TrainConfig:
     cooldown: int = 0
     clip: float = 1.0
     ema: float = 0.9999
-    sigma_mean: float = 0.0
-    sigma_std: float = 2.0
+    sigma_mean: float = 0.8
+    sigma_std: float = 1.8
     sigma_data: float = 0.7
     seed: int = 0
 

@@ -19,6 +19,7 @@ from diffgauss.parallel import data_mesh
 from diffgauss.runs import CHUNK, Run, computer, folder, held_out, run
 from diffgauss.runs import data as data
 from diffgauss.runs import entries as entries
+from diffgauss.runs import noise as noise
 from diffgauss.train import TrainState, fit
 
 

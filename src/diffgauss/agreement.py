@@ -1,0 +1,69 @@
+"""How far the samples of two denoisers from the same noise agree, with an interval."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from diffgauss._core import check_points
+
+
+class Interval(NamedTuple):
+    """An estimate with the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def sample_r2(
+    samples: ArrayLike, reference: ArrayLike, *, mean: ArrayLike | None = None, seed: int = 0, resamples: int = 2000
+) -> Interval:
+    """R² = 1 − Σᵢ ‖xᵢ − x'ᵢ‖² / Σᵢ ‖x'ᵢ − u‖², pooled over samples xᵢ and references x'ᵢ of the same noise.
+
+    samples, reference: (k, *event), k ≥ 2; mean: u, the training set's, by default that of the references. 1 for
+    equal sets, 0 for u itself, below 0 for worse. The interval is a percentile bootstrap over i, the same for one
+    seed. Raises ValueError for other shapes, NaN, resamples < 1, or a spread of 0.  Efron & Tibshirani (1993), Ch.
+    13.
+    """
+    x, y = _about(samples, reference, mean)
+    error, spread = ((x - y) ** 2).sum(-1), (y**2).sum(-1)
+    return _bootstrap(lambda a, b: 1 - a / b, error, spread, seed, resamples)
+
+
+def sample_cosine(
+    samples: ArrayLike, reference: ArrayLike, *, mean: ArrayLike | None = None, seed: int = 0, resamples: int = 2000
+) -> Interval:
+    """E cos∠(xᵢ − u, x'ᵢ − u), centred because images share a mean that would inflate it.
+
+    Arguments, interval and errors as ``sample_r2``.  Efron & Tibshirani (1993), Ch. 13.
+    """
+    x, y = _about(samples, reference, mean)
+    norms = np.linalg.norm(x, axis=-1) * np.linalg.norm(y, axis=-1)
+    if not norms.all():
+        raise ValueError(f"pair {int(np.argmin(norms))} has a member equal to the mean; needs an angle")
+    return _bootstrap(lambda a, b: a / b, (x * y).sum(-1) / norms, np.ones(len(x)), seed, resamples)
+
+
+def _about(samples, reference, mean):
+    """Both sets less u in float64: (k, d) each."""
+    check_points(samples, "samples", at_least=2)
+    check_points(reference, "reference", at_least=len(np.asarray(samples)))
+    if np.shape(samples) != np.shape(reference):
+        raise ValueError(f"samples {np.shape(samples)} and reference {np.shape(reference)}; needs the same shape")
+    x, y = (np.asarray(part, np.float64) for part in (samples, reference))
+    u = y.mean(0) if mean is None else np.asarray(mean, np.float64)
+    if u.shape != x.shape[1:]:
+        raise ValueError(f"mean has shape {u.shape}; needs {x.shape[1:]}")
+    return (x - u).reshape(len(x), -1), (y - u).reshape(len(y), -1)
+
+
+def _bootstrap(ratio, top, bottom, seed, resamples):
+    """ratio(Σ top, Σ bottom) over all rows, and its 2.5 and 97.5 % points over rows drawn with repetition."""
+    if resamples < 1:
+        raise ValueError(f"resamples = {resamples}; needs at least 1")
+    if not bottom.sum() > 0:
+        raise ValueError("the references all equal the mean; needs some spread to explain")
+    rows = np.random.default_rng(seed).integers(0, len(top), (resamples, len(top)))
+    low, high = np.quantile(ratio(top[rows].sum(1), bottom[rows].sum(1)), [0.025, 0.975])
+    return Interval(float(ratio(top.sum(), bottom.sum())), float(low), float(high))

@@ -1,0 +1,138 @@
+"""The linear denoiser closest to a given one, in closed form."""
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from numpy.typing import ArrayLike
+
+from diffgauss._core import Denoiser, check_denoiser, check_points, check_sigmas
+from diffgauss._moments import Moments, choose_ridge, fit
+from diffgauss.denoisers.gaussian import GaussianDenoiser
+from diffgauss.denoisers.linear import LinearDenoiser, affine
+
+
+def distill(
+    D: Denoiser,
+    data: ArrayLike,
+    sigmas: ArrayLike,
+    *,
+    key: Array,
+    samples: int = 16384,
+    base: GaussianDenoiser | None = None,
+    rank: int | None = None,
+    ridge: float | None = None,
+    batch: int = 256,
+) -> LinearDenoiser:
+    """min_{W,b} E‖W y + b − D(y; σ)‖² with y = x + σε at each level: W = W_G + C_{(D−D_G)y} (C_yy + τI)⁻¹.
+
+    data: (N, *event) images x, each used about equally often; samples: pairs (x, ε) a level, batch: pairs a call of
+    D. All moments are those of the sample, in float64, from one pass. base: D_G, by default of data itself. ridge:
+    τ; 0 is plain least squares, whatever the base; by default each level takes the τ that is best on a fifth of the
+    pairs, then all pairs. rank: W − W_G acts on so many leading principal components only, without any d×d matrix,
+    and the result has the low-rank form, whose rounding and interpolation are finer too. Raises ValueError for bad
+    data, levels or numbers, too few samples, and values of D that are not finite or have another shape; TypeError
+    for a D that is no pytree.  Li et al. (2024), Eq. 5.
+    """
+    check_denoiser(D)
+    check_points(data, at_least=2)
+    check_sigmas(sigmas)
+    data = np.asarray(data, np.float32)
+    base = GaussianDenoiser.from_data(data) if base is None else base
+    event, n = data.shape[1:], len(data)
+    if base.mean.shape != event:
+        raise ValueError(f"base has events of shape {base.mean.shape}; needs {event}, as data")
+    if rank is not None and not 1 <= rank <= len(base.lam):
+        raise ValueError(f"rank = {rank}; needs 1 ≤ rank ≤ {len(base.lam)}, the components of base")
+    if batch < 1:
+        raise ValueError(f"batch = {batch}; needs at least 1")
+    if ridge is not None and not 0 <= ridge:
+        raise ValueError(f"ridge = {ridge}; needs ridge ≥ 0, or None for the best")
+    unknowns = data[0].size if rank is None else rank
+    if samples < (need := unknowns + 2 if ridge == 0 else 10):
+        raise ValueError(f"samples = {samples}; needs at least {need} for {unknowns} components and ridge {ridge}")
+    V = None if rank is None else base.U[:, :rank]
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+    rows = np.concatenate([rng.permutation(n) for _ in range(-(-samples // n))])[:samples]
+    parts = [rows] if ridge is not None else np.split(rows, [samples - samples // 5])
+    grid, maps = jnp.asarray(sigmas, jnp.float32), []
+    for level, sigma in enumerate(grid):
+        own = jax.random.fold_in(key, level)
+        streams = [Moments.zero(unknowns, data[0].size) for _ in parts]
+        for number, (part, moments) in enumerate(zip(parts, streams, strict=True)):
+            for z, r in _stream(D, base, V, data, part, sigma, jax.random.fold_in(own, number), batch):
+                if not np.isfinite(r).all():
+                    raise ValueError(f"D gives NaN or infinite values at sigma = {sigma}; needs finite ones")
+                moments.add(z, r)
+        maps.append(_whole(*_solve(streams, ridge), base, V, sigma))
+    W, b = (jnp.asarray(np.stack(parts)) for parts in zip(*maps, strict=True))
+    return LinearDenoiser(grid, W, b.reshape(-1, *event), V, None if V is None else base)
+
+
+def _stream(D, base, V, data, rows, sigma, key, batch) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(z, r) of ``_pairs`` for these rows of data, block by block, the device one block ahead of the host."""
+    ahead = None
+    for start in range(0, len(rows), batch):
+        block = np.resize(rows[start : start + batch], batch)  # the last one is filled up: one shape, one trace
+        now, ahead = ahead, _pairs(D, base, V, data[block], sigma, jax.random.fold_in(key, start))
+        if now is not None:
+            yield np.asarray(now[0]), np.asarray(now[1])
+    assert ahead is not None
+    left = (len(rows) - 1) % batch + 1
+    yield np.asarray(ahead[0])[:left], np.asarray(ahead[1])[:left]
+
+
+@jax.jit
+def _pairs(D, base, V, x0, sigma, key):
+    """z = Vᵀ(y − u) and r = D(y; σ) − D_G(y; σ) at y = x₀ + σε."""
+    y = x0 + sigma * jax.random.normal(key, x0.shape, x0.dtype)
+    z = (y - base.mean[None]).reshape(len(y), -1)
+    r = (_shaped(D, y, sigma) - base(y, sigma)).reshape(z.shape)
+    return z if V is None else jnp.matmul(z, V, precision="highest"), r
+
+
+def _shaped(D, y, sigma):
+    target = D(y, sigma)
+    if target.shape != y.shape:
+        raise ValueError(f"D gives shape {target.shape} for x of shape {y.shape}; needs the same shape")
+    return target
+
+
+def _solve(streams: list[Moments], ridge: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """The least squares of r on z, with τ chosen on the last stream unless given."""
+    whole, held = streams[0], streams[-1]
+    if ridge is not None:
+        return fit(whole, ridge)
+    ridge, before = choose_ridge(whole, held), whole.n
+    whole.merge(held)
+    return fit(whole, ridge * before / whole.n)
+
+
+def _whole(A: np.ndarray, a: np.ndarray, base: GaussianDenoiser, V: Array | None, sigma: Array) -> tuple:
+    """W and b as ``LinearDenoiser`` keeps them, from D(y) ≈ D_G(y) + A Vᵀ(y − u) + a."""
+    u = np.asarray(base.mean, np.float64).ravel()
+    if V is not None:
+        return A.astype(np.float32), (a - A @ (np.asarray(V, np.float64).T @ u)).astype(np.float32)
+    W = (np.asarray(affine(base, base.mean.shape, sigma)[0]) + A).astype(np.float32)
+    return W, (u + a - W @ u).astype(np.float32)
+
+
+def compress(D_L: LinearDenoiser, base: GaussianDenoiser, *, rank: int) -> LinearDenoiser:
+    """W − W_G cut to its leading singular values, level by level: the low-rank form, 2·rank·d numbers a level.
+
+    At base's mean u nothing changes. Raises ValueError for a D_L that is low-rank already, another base or rank.
+    Eckart & Young (1936): the closest matrices of that rank to W − W_G.
+    """
+    n, d, _ = D_L.W.shape
+    if D_L.V is not None or base.mean.size != d or not 1 <= rank <= d:
+        got = f"rank = {rank}, V {None if D_L.V is None else D_L.V.shape}, base of {base.mean.size} numbers"
+        raise ValueError(f"{got}; needs 1 ≤ rank ≤ {d}, a full W without V, and {d} numbers")
+    u, kept = np.asarray(base.mean, np.float64).ravel(), []
+    for sigma, W, b in zip(D_L.sigmas, np.asarray(D_L.W), np.asarray(D_L.b).reshape(n, d), strict=True):
+        left, s, right = np.linalg.svd(W.astype(np.float64) - np.asarray(affine(base, base.mean.shape, sigma)[0]))
+        A, V = left[:, :rank] * s[:rank], right[:rank].T
+        kept.append((A, W @ u + b - u - A @ (V.T @ u), V))
+    W, b, V = (jnp.asarray(np.stack(parts), jnp.float32) for parts in zip(*kept, strict=True))
+    return LinearDenoiser(D_L.sigmas, W, b.reshape(D_L.b.shape), V, base)
