@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from timing import Call, cores, resident_growth, seconds
+from timing import Call, answer, cores, resident_growth, seconds
 
 
 def softmax_of_products(x, y, half_norms, sigma):
@@ -88,9 +88,7 @@ def main(folder: Path) -> None:
     ready = {"calls": list(calls), "versions": versions, "missing": missing, "threads": torch.get_num_threads()}
     print(json.dumps(ready), file=reply, flush=True)
     with torch.inference_mode():
-        for line in sys.stdin:
-            task, name, n = json.loads(line)
-            print(json.dumps(tasks[task](name, n)), file=reply, flush=True)
+        answer(reply, tasks)
 
 
 if __name__ == "__main__":

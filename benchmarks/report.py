@@ -1,11 +1,13 @@
 """One table of numbers with their goals, as JSON and as Markdown."""
 
 import importlib.metadata
+import json
 import os
 import platform
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from timing import cores
@@ -71,6 +73,17 @@ def machine() -> dict[str, Any]:
 def versions() -> dict[str, str]:
     packages = ("diffgauss", "jax", "jaxlib", "numpy")
     return {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages}
+
+
+def write(header: dict[str, Any], rows: Sequence[Row], path: Path) -> None:
+    """The JSON to path, the Markdown beside it and on the screen."""
+    table = as_markdown(header, rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(as_json(header, rows), indent=1, ensure_ascii=False) + "\n")
+    path.with_suffix(".md").write_text(table)
+    print(table, end="")
+    if (load := header["machine"]["load_before"]) > 0.5:
+        print(f"\nThe machine was busy (load {load}): measure again on an idle one.")
 
 
 def as_json(header: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import venv
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import numpy as np
 
 HERE = Path(__file__).parent
 WANTED = HERE / "peers.txt"
-ENV = HERE.parent / "build" / "peers-env"
+BUILD = HERE.parent / "build"
+ENV = BUILD / "peers-env"
 
 
 def ensure_python(*, install: bool) -> tuple[Path | None, str]:
@@ -36,21 +37,62 @@ def ensure_python(*, install: bool) -> tuple[Path | None, str]:
     return python, ""
 
 
+class Worker:
+    """A process that says what it is in one line of JSON, then answers each request with one more."""
+
+    def __init__(self, process: subprocess.Popen[str]):
+        self._process = process
+        self.ready = self._read()
+
+    def ask(self, *request: Any) -> Any:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def _read(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise ConnectionError("a process ended early; see its message above")
+        return json.loads(line)
+
+
+@contextmanager
+def running(*command: Any, cores: int | None = None, **environment: str) -> Iterator[Worker]:
+    """The worker that a command starts, kept to the first so many cores; stopped at the end."""
+    allowed = os.sched_getaffinity(0) if cores else set()
+    if cores:
+        os.sched_setaffinity(0, sorted(allowed)[:cores])  # a child starts on its parent's cores
+    try:
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | environment,
+        )
+    finally:
+        if cores:
+            os.sched_setaffinity(0, allowed)
+    with process:
+        try:
+            yield Worker(process)
+        finally:
+            process.kill()
+
+
 class Peers:
     """What the worker can call, and how to ask it. Without a worker it can call nothing and says why."""
 
-    def __init__(self, process: subprocess.Popen[str] | None, folder: Path, why: str):
-        self._process, self._folder = process, folder
+    def __init__(self, worker: Worker | None, folder: Path, why: str):
+        self._worker, self._folder = worker, folder
         self.versions: dict[str, str] = {}
         self.threads: int | None = None
         self.calls: list[str] = []
         self.missing: dict[str, str] = dict.fromkeys(("torch", "smalldiffusion", "k-diffusion"), why)
-        if process is not None:
-            try:
-                for name, value in self._read().items():
-                    setattr(self, name, value)
-            except ConnectionError:
-                self.missing = dict.fromkeys(self.missing, "the peers' Python stopped at its start")
+        for name, value in (worker.ready if worker else {}).items():
+            setattr(self, name, value)
 
     def turn(self, name: str, calls: int = 1) -> Callable[[], float]:
         """A turn of a peer, on its own clock; the first call happens now."""
@@ -64,28 +106,18 @@ class Peers:
         return np.load(self._folder / self._ask("save", name, 1))
 
     def _ask(self, *request: Any) -> Any:
-        assert self._process is not None and self._process.stdin is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return self._read()
-
-    def _read(self) -> Any:
-        assert self._process is not None and self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise ConnectionError("the peers' process ended early; see its message above")
-        return json.loads(line)
+        assert self._worker is not None
+        return self._worker.ask(*request)
 
 
 @contextmanager
 def started(python: Path | None, folder: Path, why: str) -> Iterator[Peers]:
     """The worker on the arrays in folder, stopped at the end."""
-    if python is None:
-        yield Peers(None, folder, why)
-        return
-    command = [python, "-W", "ignore", HERE / "peers.py", folder]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield Peers(process, folder, why)
-        finally:
-            process.kill()
+    with ExitStack() as stack:
+        worker = None
+        if python is not None:
+            try:
+                worker = stack.enter_context(running(python, "-W", "ignore", HERE / "peers.py", folder))
+            except ConnectionError:
+                why = "the peers' Python stopped at its start"
+        yield Peers(worker, folder, why)
