@@ -273,7 +273,7 @@ def test_bad_arguments_are_refused(unchecked, change, message):
 
 def test_what_is_no_denoiser_is_refused(unchecked):
     with pytest.raises(TypeError, match=r"jax\.tree_util\.Partial\(f\)"):
-        dg.distill(key=jax.random.key(0), **(GOOD | {"D": lambda x, sigma: x}))
+        dg.distill(lambda x, sigma: x, points(), [1.0], key=jax.random.key(0))
     with pytest.raises(TypeError, match=r"jax\.tree_util\.Partial\(f\)"):
         dg.distill_sgd(lambda x, sigma: x, points(), 1.0, key=jax.random.key(0), steps=1, rate=1.0)
 

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from jax.tree_util import Partial
 
 import diffgauss as dg
@@ -141,6 +142,30 @@ def test_leading_directions_of_the_jacobian_are_those_of_the_dense_svd():
     np.testing.assert_allclose(s, np.broadcast_to(D_G.lam[:3] / (D_G.lam[:3] + 0.64), (2, 3)), rtol=1e-3)
     assert (dg.subspace_alignment(D_G.U[:, :3], V) > 0.99).all()
     assert (dg.subspace_alignment(D_G.U[:, 3:], V) < 0.01).all()  # the control: the others
+
+
+@pytest.mark.slow
+def test_the_jacobian_of_a_network_is_that_of_differences_and_of_the_dense_svd():
+    D = dg.EDMDenoiser(dg.UNet(8, 1, width=4, rngs=nnx.Rngs(0)), 0.5)
+    leaves, structure = jax.tree.flatten(D)
+    keys = jax.random.split(jax.random.key(1), len(leaves))  # the last layer of a new net is 0
+    D = jax.tree.unflatten(
+        structure, [w + 0.3 * jax.random.normal(k, w.shape) for w, k in zip(leaves, keys, strict=True)]
+    )
+    x = jax.random.normal(jax.random.key(2), (2, 8, 8, 1))
+    U = jnp.asarray(np.linalg.qr(RNG.standard_normal((64, 3)))[0], jnp.float32)
+    step = 1e-2 * U.T.reshape(3, 1, 8, 8, 1)
+    call = jax.jit(lambda D, x: D(x, 0.5))
+    along = [(call(D, x + h) - call(D, x - h)) / 2e-2 for h in step]
+    want = np.stack([np.asarray(a).reshape(2, 64) @ u for a, u in zip(along, np.asarray(U).T, strict=True)], 1)
+    np.testing.assert_allclose(dg.jacobian_gains(D, x, 0.5, U), want, atol=5e-3)
+    assert abs(want - 0.5).max() > 0.02  # c_skip = 0.5 is not all of it
+    s, V = dg.jacobian_svd(D, x, 0.5, 2, key=jax.random.key(0), steps=60)
+    for k in range(2):
+        J = jax.jit(jax.jacrev(lambda z: call(D, z.reshape(1, 8, 8, 1)).ravel()))(x[k].ravel())
+        left, size, right = np.linalg.svd(np.asarray(J, float))
+        np.testing.assert_allclose(s[k], size[:2], rtol=1e-2)
+        np.testing.assert_allclose(np.linalg.norm(np.asarray(J) @ np.asarray(V[k]), axis=0), s[k], rtol=1e-3)
 
 
 def test_jacobians_refuse_bad_arguments(unchecked):
