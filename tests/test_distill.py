@@ -91,7 +91,7 @@ def test_a_random_linear_denoiser_comes_back():
     np.testing.assert_allclose(D_L(x, 1.0), x @ W.T + b[None], atol=1e-4)
 
 
-@pytest.mark.parametrize("ridge", [0.0, None])
+@pytest.mark.parametrize("ridge", [pytest.param(0.0, marks=pytest.mark.slow), None])
 def test_it_minimises_equation_5(ridge):
     """Against least squares of numpy on as many fresh pairs: no worse on a third set than that fit is."""
     data, sigma, rng = points(), 0.5, np.random.default_rng(5)
@@ -163,6 +163,7 @@ def test_the_low_rank_result_is_the_dense_one_on_the_leading_components():
         np.testing.assert_allclose(W, dense.W[k], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_compressing_keeps_the_leading_part_and_the_value_at_the_mean():
     W, b, D_L = of_a_linear_one()
     D_G = dg.GaussianDenoiser.from_data(points())
@@ -229,6 +230,7 @@ def test_descent_starts_at_zero_with_the_mean_square_of_D_over_pixels():
     assert abs(found.W).max() < 2.1e-2 / np.sqrt(6)  # in W√d
 
 
+@pytest.mark.slow
 def test_no_retrace_for_another_denoiser_of_the_same_structure():
     data, sigmas = points(), [1.0, 0.1]
 
