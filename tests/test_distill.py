@@ -1,4 +1,5 @@
 from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -90,7 +91,7 @@ def test_a_random_linear_denoiser_comes_back():
     np.testing.assert_allclose(D_L(x, 1.0), x @ W.T + b[None], atol=1e-4)
 
 
-@pytest.mark.parametrize("ridge", [0.0, None])
+@pytest.mark.parametrize("ridge", [pytest.param(0.0, marks=pytest.mark.slow), None])
 def test_it_minimises_equation_5(ridge):
     """Against least squares of numpy on as many fresh pairs: no worse on a third set than that fit is."""
     data, sigma, rng = points(), 0.5, np.random.default_rng(5)
@@ -110,6 +111,7 @@ def test_it_minimises_equation_5(ridge):
     assert mine < 0.7 * ((np.asarray(D_G(y, sigma)) - target) ** 2).mean()
 
 
+@pytest.mark.slow
 def test_D_M_on_its_training_images_becomes_D_G():
     """Theorem 1: the best affine denoiser of the optimum of *any* data is the Gaussian of its moments."""
     data = points(25, 4).reshape(25, 2, 2)
@@ -145,6 +147,7 @@ def test_shrinking_beats_plain_least_squares_where_samples_are_few(train, test):
     assert error["shrunk"] < dg.score_rmse(dg.GaussianDenoiser.from_data(data), D, y, sigma)
 
 
+@pytest.mark.slow
 def test_the_low_rank_result_is_the_dense_one_on_the_leading_components():
     data = points(60) @ np.diag([3.0, 2.0, 1.0, 0.01, 0.01, 0.01]).astype(np.float32)
     D, key, D_G = Partial(bent), jax.random.key(2), dg.GaussianDenoiser.from_data(data)
@@ -160,6 +163,7 @@ def test_the_low_rank_result_is_the_dense_one_on_the_leading_components():
         np.testing.assert_allclose(W, dense.W[k], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_compressing_keeps_the_leading_part_and_the_value_at_the_mean():
     W, b, D_L = of_a_linear_one()
     D_G = dg.GaussianDenoiser.from_data(points())
@@ -199,6 +203,7 @@ def test_every_image_is_used_equally_often():
     np.testing.assert_array_equal(counts, 4)
 
 
+@pytest.mark.slow
 def test_descent_ends_at_the_closed_form():
     data, key = points(), jax.random.key(0)
     W, b, _ = of_a_linear_one()
@@ -214,6 +219,7 @@ def test_descent_ends_at_the_closed_form():
     assert dg.weight_nmse(early.W, best.W[0]) > 0.1  # the control: not yet
 
 
+@pytest.mark.slow
 def test_descent_starts_at_zero_with_the_mean_square_of_D_over_pixels():
     data = points().reshape(40, 2, 3)
     D = Partial(lambda x, sigma: jnp.full_like(x, 3.0))
@@ -224,6 +230,7 @@ def test_descent_starts_at_zero_with_the_mean_square_of_D_over_pixels():
     assert abs(found.W).max() < 2.1e-2 / np.sqrt(6)  # in W√d
 
 
+@pytest.mark.slow
 def test_no_retrace_for_another_denoiser_of_the_same_structure():
     data, sigmas = points(), [1.0, 0.1]
 
@@ -238,7 +245,7 @@ def test_no_retrace_for_another_denoiser_of_the_same_structure():
     assert len(traces) == 1
 
 
-GOOD = {"D": Partial(lambda x, sigma: x), "data": points(), "sigmas": [1.0, 0.1], "samples": 50}
+GOOD: dict[str, Any] = {"D": Partial(lambda x, sigma: x), "data": points(), "sigmas": [1.0, 0.1], "samples": 50}
 
 
 @pytest.mark.parametrize(
@@ -268,7 +275,7 @@ def test_bad_arguments_are_refused(unchecked, change, message):
 
 def test_what_is_no_denoiser_is_refused(unchecked):
     with pytest.raises(TypeError, match=r"jax\.tree_util\.Partial\(f\)"):
-        dg.distill(key=jax.random.key(0), **(GOOD | {"D": lambda x, sigma: x}))
+        dg.distill(lambda x, sigma: x, points(), [1.0], key=jax.random.key(0))
     with pytest.raises(TypeError, match=r"jax\.tree_util\.Partial\(f\)"):
         dg.distill_sgd(lambda x, sigma: x, points(), 1.0, key=jax.random.key(0), steps=1, rate=1.0)
 

@@ -71,7 +71,7 @@ def test_the_low_rank_form_is_the_dense_product(shared):
     A, b = maps(r=2)
     V = np.random.default_rng(3).standard_normal((6, 2) if shared else (4, 6, 2)).astype(np.float32)
     base = dg.GaussianDenoiser.from_data(np.random.default_rng(4).standard_normal((30, 6)))
-    D = dg.LinearDenoiser(*(jnp.asarray(part) for part in (SIGMAS, A, b, V)), base)
+    D = dg.LinearDenoiser(jnp.asarray(SIGMAS), jnp.asarray(A), jnp.asarray(b), jnp.asarray(V), base)
     W = A @ np.broadcast_to(V, (4, 6, 2)).transpose(0, 2, 1)
     for k, sigma in enumerate(SIGMAS):
         want = X @ W[k].T + b[k] + base(jnp.asarray(X), sigma)
@@ -90,6 +90,7 @@ def test_events_of_any_shape(event):
     np.testing.assert_allclose(got.reshape(5, 6), X @ W[1].T + b[1], atol=2e-6)
 
 
+@pytest.mark.slow
 def test_it_samples_like_the_gaussian_denoiser_whose_matrices_it_holds():
     """On the grid of its levels exactly; on another grid, with interpolation, nearly; with base, exactly again."""
     y = np.random.default_rng(0).standard_normal((50, 4)) @ np.diag([2.0, 1.0, 0.5, 0.1]) + 1

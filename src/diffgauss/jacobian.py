@@ -1,4 +1,8 @@
-"""The Jacobian of a denoiser through products with a few directions: no d×d matrix."""
+"""The Jacobian of a denoiser through products with a few directions: no d×d matrix.
+
+All products are built from wᵀJ: the convolution of ``_layers`` has its own reverse derivative, so JAX takes no
+forward one. J v is the transpose of that linear map.
+"""
 
 from functools import partial
 
@@ -29,7 +33,7 @@ def jacobian_gains(
 ) -> Float[Array, " b k"]:
     """uⱼᵀ J(x) uⱼ with J = ∂D/∂x at each x: (b, k). For D_G it is λⱼ/(λⱼ + σ²) at every x.
 
-    x: (b, *event) noisy at σ; U: (d, k) directions in columns. One forward-mode product a direction, no d×d matrix.
+    x: (b, *event) noisy at σ; U: (d, k) directions in columns. One product uᵀJ a direction, no d×d matrix.
     Raises ValueError unless U has d rows, TypeError for a D that is no pytree.  Li et al. (2024), appendix.
     """
     check_denoiser(D)
@@ -39,9 +43,10 @@ def jacobian_gains(
 
 @jax.jit
 def _gains(D, x, sigma, U):
+    pull = jax.vjp(lambda x: D(x, sigma), x)[1]
+
     def gain(u):
-        tangent = jnp.broadcast_to(u.reshape(1, *x.shape[1:]), x.shape)
-        along = jax.jvp(lambda x: D(x, sigma), (x,), (tangent,))[1]
+        along = pull(jnp.broadcast_to(u.reshape(1, *x.shape[1:]), x.shape))[0]
         return jnp.matmul(along.reshape(len(x), -1), u, precision="highest")
 
     return lax.map(gain, U.T).T
@@ -83,8 +88,10 @@ def _svd(D, x, sigma, key, *, k, steps):
             return D(flat.reshape(1, *point.shape), sigma).ravel()
 
         flat = point.ravel()
-        forward = jax.vmap(lambda v: jax.jvp(f, (flat,), (v,))[1], 1, 1)
-        backward = jax.vmap(lambda w: jax.vjp(f, flat)[1](w)[0], 1, 1)
+        pull = jax.vjp(f, flat)[1]
+        push = jax.linear_transpose(pull, flat)
+        backward = jax.vmap(lambda w: pull(w)[0], 1, 1)
+        forward = jax.vmap(lambda v: push((v,))[0], 1, 1)
 
         def iterate(V, _):
             return jnp.linalg.qr(backward(forward(V)))[0], None

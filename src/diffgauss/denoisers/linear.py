@@ -84,7 +84,7 @@ class LinearDenoiser:
 def affine(
     D: Denoiser, event: tuple[int, ...], sigma: float | Float[Array, ""]
 ) -> tuple[Float[Array, " d d"], Float[Array, " *event"]]:
-    """W and b of an affine denoiser D(x; σ) = W x + b: its derivative along each pixel, and its value at 0.
+    """W and b of an affine denoiser D(x; σ) = W x + b: the gradient of each pixel, and the value at 0.
 
     event: the shape of one x. For a D that is not affine W is the Jacobian at 0. Raises TypeError for a D that is
     no pytree.  The W and b of Li et al. (2024), Eq. 5; for D_G, W = UΛ(Λ + σ²I)⁻¹Uᵀ as in Eq. 7.
@@ -96,9 +96,9 @@ def affine(
 @partial(jax.jit, static_argnames="event")
 def _affine(D, sigma, *, event):
     zero = jnp.zeros((1, *event))
+    value, pull = jax.vjp(lambda x: D(x, sigma), zero)
 
-    def column(j):
-        unit = jax.nn.one_hot(j, zero.size).reshape(zero.shape)
-        return jax.jvp(lambda x: D(x, sigma), (zero,), (unit,))[1].ravel()
+    def row(i):
+        return pull(jax.nn.one_hot(i, zero.size).reshape(zero.shape))[0].ravel()
 
-    return lax.map(column, jnp.arange(zero.size), batch_size=256).T, D(zero, sigma)[0]
+    return lax.map(row, jnp.arange(zero.size), batch_size=256), value[0]
