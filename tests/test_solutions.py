@@ -18,6 +18,9 @@ PLAUSIBLE_BUT_WRONG = {
     "3a": [0.25, 0.5, 0.8],
     "3b": [lambda sigma, sigma_data: 1 / sigma**2, lambda sigma, sigma_data: sigma],
     "3c": ["a", "c", ""],
+    "4a": [0, 1, 1.414],
+    "4b": [lambda x1, x2, alpha: alpha * x1 + (1 - alpha) * x2, lambda x1, x2, alpha: x1],
+    "4c": ["a", "c", 4],
 }
 
 

@@ -32,6 +32,11 @@ def effective_number(logits):
     return jnp.exp(-(jnp.exp(log_w) * log_w).sum(-1))
 
 
+def mixture(x1, x2, alpha):
+    """αx₁ + βx₂ with α² + β² = 1: independent noise of level σ in both gives noise of level σ."""
+    return alpha * x1 + (1 - alpha**2) ** 0.5 * x2
+
+
 def _number(reference: float, rtol: float, hint: str) -> Exercise:
     return Exercise(reference, lambda answer: bool(np.isclose(float(answer), reference, rtol=rtol)), hint)
 
@@ -80,4 +85,15 @@ EXERCISES: dict[str, Exercise] = {
         "D − x₀ = c_out (F − target), so w = 1/c_out² with c_out = σ σ_data/√(σ² + σ_data²).",
     ),
     "3c": _choice("b", "Which denoiser of notebook 2 has a small training loss and a large held-out loss?"),
+    "4a": _number(
+        float(np.sqrt(2) - 1),
+        1e-3,
+        "D of the mixture is b; the mixture of the denoised is (α + β) b with α = β = 1/√2.",
+    ),
+    "4b": _function(
+        mixture,
+        (np.array([[1.0, -2.0]], np.float32), np.array([[0.5, 3.0]], np.float32), np.float32(0.8)),
+        "The variance of the noise in αx₁ + βx₂ is (α² + β²) σ²; choose β so that it is σ².",
+    ),
+    "4c": _choice("b", "Which denoisers of the right panel in section 1 have a score near 1 at the largest σ?"),
 }  # fmt: skip
