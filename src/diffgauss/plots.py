@@ -31,8 +31,8 @@ def figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (6.0,
 def show(fig: Figure, alt: str, *, paper: str = "") -> None:
     """Put the figure into the notebook with its description for those who cannot see it.
 
-    paper: the figures of Li et al. (2024) whose counterpart it is, such as "F2 F3", for RESULTS.md. Raises
-    ValueError for an empty alt.
+    paper: the figures of Li et al. (2024) whose counterpart it is, such as "F2 F3", for RESULTS.md.
+    Raises ValueError for an empty alt.
     """
     if not alt.strip():
         raise ValueError("got an empty alt text; needs a sentence that says what the figure shows")
