@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test quick lab bench notebooks results address constraints clean
+.PHONY: help run test quick lab bench notebooks results student address constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -36,6 +36,9 @@ notebooks: .venv/.installed  ## re-execute the notebooks in place, normalise and
 
 results: .venv/.installed  ## write RESULTS.md from the executed notebooks
 	$(BIN)/python tools/results.py
+
+student: .venv/.installed  ## copies for students, without answers and outputs, in build/student
+	$(BIN)/python tools/student.py
 
 address: .venv/.installed  ## make address REPO=owner/name: stamp badges, setup cells, README and CITATION.cff
 	$(BIN)/python tools/stamp.py $(REPO)
