@@ -17,7 +17,7 @@ BLANK = "*Your answer:*"
 
 
 def student(notebook: NotebookNode) -> NotebookNode:
-    """The notebook without outputs, and a blank line in place of each folded part that is no hint. Code is left as it is."""
+    """The notebook without outputs, and a blank line in place of each folded part that is no hint."""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = FOLDED.sub(BLANK, cell.source)
