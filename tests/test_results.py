@@ -54,9 +54,5 @@ def test_a_claim_or_figure_without_a_counterpart_is_refused(folder, lost, messag
         results.render(folder)
 
 
-def test_the_type_under_which_claims_are_kept_is_the_packages():
-    assert results.CLAIMS == lesson.CLAIMS
-
-
 def test_the_committed_page_is_what_the_notebooks_say():
     assert PAGE.read_text(encoding="utf-8") == results.render(results.ROOT / "notebooks"), "needs `make results`"
