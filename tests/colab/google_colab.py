@@ -1,5 +1,5 @@
-"""Stands for google.colab, so that code which asks whether it runs in Colab (jax does) is told yes; it does nothing."""
+"""Stands for google.colab, so that code which asks whether it runs in Colab, as jax does, is told yes."""
 
 from types import SimpleNamespace
 
-output = SimpleNamespace()  # imported by jax's debugger wherever google.colab is
+output = SimpleNamespace()  # jax's debugger imports it where google.colab is; nothing is called

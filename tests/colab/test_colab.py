@@ -79,7 +79,8 @@ TURN = [pytest.param(p, marks=() if p in turn() else pytest.mark.skip("not its t
 
 @pytest.mark.parametrize("path", TURN, ids=[p.stem for p in PATHS])
 def test_notebook_with_the_versions_of_colab(path, tmp_path, python, cache):
-    assert not faults(nbformat.read(path, as_version=4), tmp_path, python, cache)
+    found = faults(nbformat.read(path, as_version=4), tmp_path, python, cache)
+    assert not found, "\n".join(found)
 
 
 def small(*after: str, before: str = "") -> NotebookNode:
