@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -83,7 +84,7 @@ def faults(page: Page, address: str, path: Path, cells: int, name: str) -> list[
 
     def heard(frame: str | bytes) -> None:
         text = frame.decode(errors="replace") if isinstance(frame, bytes) else frame
-        if '"msg_type": "error"' in text:
+        if re.search('"msg_type": ?"error"', text):
             found.append(f"the kernel sent an error: {text[-3000:]}")
 
     def logged(message: ConsoleMessage) -> None:
@@ -116,6 +117,7 @@ def faults(page: Page, address: str, path: Path, cells: int, name: str) -> list[
                 )
             SHOTS.mkdir(parents=True, exist_ok=True)
             page.screenshot(path=SHOTS / f"{name}-slider{k}-{end}.png")
+    page.wait_for_timeout(1000)  # for errors that nothing on the page waits for
     found += [f"traceback: {text}" for text in page.locator(TRACEBACK).all_inner_texts()]
     return found
 

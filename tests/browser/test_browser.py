@@ -49,7 +49,7 @@ LOG = """display(Javascript("console.error('planted')"))"""
 OBSERVE = """slider.observe(lambda change: 1 / change["new"], "value")"""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not the session: its event loop would disturb other tests
 def browser() -> Iterator[Browser]:
     path = lab.chromium()
     if path is None:
@@ -69,7 +69,7 @@ def page(browser) -> Iterator[Page]:
     context.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab8(tmp_path_factory) -> Iterator[tuple[str, Path]]:
     """The address and the folder of JupyterLab in this environment, with ipywidgets 8."""
     folder = tmp_path_factory.mktemp("lab8") / "notebooks"
@@ -78,7 +78,7 @@ def lab8(tmp_path_factory) -> Iterator[tuple[str, Path]]:
         yield address, folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab7(tmp_path_factory) -> Iterator[tuple[str, Path]]:
     """The same with Colab's versions, ipywidgets 7.7.1 among them; the setup cell installs diffgauss."""
     folder = tmp_path_factory.mktemp("lab7") / "notebooks"
