@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test quick lab colab browser bench notebooks results student address constraints clean
+.PHONY: help run test quick lab colab browser bench notebooks results student site slides address constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -46,6 +46,12 @@ results: .venv/.installed  ## write RESULTS.md from the executed notebooks
 
 student: .venv/.installed  ## copies for students, without answers and outputs, in build/student
 	$(BIN)/python tools/student.py
+
+site: .venv/.installed  ## pages of the executed notebooks, results, guides and docstrings, in build/site
+	$(BIN)/python tools/web.py
+
+slides: .venv/.installed  ## reveal.js decks of the notebooks and of the lecture, in build/slides
+	$(BIN)/python tools/slides.py
 
 address: .venv/.installed  ## make address REPO=owner/name: stamp badges, setup cells, README and CITATION.cff
 	$(BIN)/python tools/stamp.py $(REPO)

@@ -1,0 +1,148 @@
+"""Sphinx's configuration. Its source folder is the repository itself, so that links between files are links between pages."""
+
+import json
+import re
+import shutil
+import sys
+import tomllib
+from pathlib import Path
+
+import flax.nnx  # noqa: F401  # before jit is replaced
+import jax
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+import web  # noqa: E402
+
+jax.jit = lambda f=None, **_: f or (lambda g: g)  # a compiled function hides its signature from autodoc
+
+project = "diffgauss"
+author = "The diffgauss authors"
+copyright = f"{author}, MIT licence"
+language = "en"
+
+root_doc = "README"
+include_patterns = [
+    "*.md", "notebooks/[0-9]*.ipynb", "docs/*.md", "teaching/*.md", "benchmarks/*.md", "data/**.md", "site/*.md",
+]  # fmt: skip
+exclude_patterns = [".*", "build", "runs", "src", "tests", "tools"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax"]
+
+nb_execution_mode = "off"  # outputs are those of the files
+nb_render_markdown_format = "gfm"
+myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_heading_anchors = 3
+mathjax_path = "tex-svg-full.js"
+
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+autodoc_default_options = {"members": True, "special-members": "__call__"}
+python_maximum_signature_line_length = 80
+add_module_names = False
+
+html_theme = "sphinx_book_theme"
+html_title = "diffgauss"
+html_static_path = ["static", str(web.package("mathjax") / "es5" / "tex-svg-full.js")]
+html_css_files = ["style.css"]
+html_copy_source = False
+html_show_sourcelink = False
+_repository = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["diffgauss"]["repository"]
+html_theme_options = {
+    "home_page_in_toc": True,
+    "use_download_button": False,
+    "use_fullscreen_button": False,
+    "use_repository_button": bool(_repository),
+    "repository_url": f"https://github.com/{_repository}" if _repository else "",
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}
+
+CONTENTS = {
+    "Notebooks": ["notebooks/*"],
+    "Findings": ["RESULTS", "docs/claims", "benchmarks/README", "benchmarks/RESULTS", "benchmarks/PRESETS"],
+    "Teaching": ["teaching/README"],
+    "Reference": ["site/api", "data/README", "data/zoo/README", "CONTRIBUTING"],
+}
+
+
+def contents() -> str:
+    """The table of contents, which the home page gets below its text."""
+    return "".join(
+        f"\n```{{toctree}}\n:hidden:\n:glob:\n:caption: {caption}\n\n" + "\n".join(pages) + "\n```\n"
+        for caption, pages in CONTENTS.items()
+    )
+
+
+def modules() -> str:
+    """A section for each layer, from the table in CONTRIBUTING.md, with the docstrings of its public modules."""
+    text = ""
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for layer, row in re.findall(r"(?m)^\| (\d) \| (.*) \|$", table):
+        text += f"\n## Layer {layer}\n"
+        for name in re.findall(r"`(\w+)/?`", row):
+            folder = ROOT / "src" / "diffgauss" / name
+            names = [f"{name}.{p.stem}" for p in sorted(folder.glob("[!_]*.py"))] if folder.is_dir() else [name]
+            for module in names:
+                if not module.startswith("_") or module == "_core":
+                    text += f"\n### {module}\n\n```{{eval-rst}}\n.. automodule:: diffgauss.{module}\n```\n"
+    return text
+
+
+def unfold(text: str) -> str:
+    """Blank lines around the content of a folded answer, without which it would be HTML, its formulas bare TeX."""
+    folded = re.compile(r"^<details><summary>(.*?)</summary>(.*?)</details>", re.MULTILINE | re.DOTALL)
+    return folded.sub(r"<details><summary>\1</summary>\n\n\2\n\n</details>\n\n", text)
+
+
+def prepare(app, docname: str, source: list[str]) -> None:
+    """What the pages have beyond the files."""
+    if docname == "README":
+        source[0] += contents()
+    elif docname == "site/api":
+        source[0] += modules()
+    elif docname.startswith("notebooks/"):
+        notebook = json.loads(source[0])
+        for cell in notebook["cells"]:
+            if cell["cell_type"] == "markdown":
+                cell["source"] = unfold("".join(cell["source"]))
+            elif "setup" in cell["metadata"].get("tags", []):
+                cell["metadata"]["tags"].append("hide-input")
+            alts = [
+                o["metadata"]["image/png"]["alt"]
+                for o in cell.get("outputs", [])
+                if "image/png" in o.get("data", {})
+            ]
+            if alts:  # MyST-NB takes the alt text from the cell
+                (alt,) = alts
+                cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
+        source[0] = json.dumps(notebook)
+
+
+def plain(app, what, name, obj, options, lines: list[str]) -> None:
+    """Docstrings are text with `code`; nothing else in them is markup."""
+    code = re.compile(r"(``.+?``|`[^`]+`)")
+    for i, line in enumerate(lines):
+        parts = [
+            f"``{p.strip('`')}``" if code.fullmatch(p) else re.sub(r"([\\*|_`])", r"\\\1", p)
+            for p in code.split(line)
+        ]
+        lines[i] = "".join(parts)
+
+
+def skip(app, what, name, obj, skipped, options) -> bool | None:
+    """Leave out the fields of named tuples, whose only docstring is Python's."""
+    return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field number") else None
+
+
+def home(app, error) -> None:
+    """The home page under the name that servers look for."""
+    if not error:
+        shutil.copy(Path(app.outdir) / "README.html", Path(app.outdir) / "index.html")
+
+
+def setup(app) -> None:
+    app.connect("source-read", prepare)
+    app.connect("autodoc-process-docstring", plain)
+    app.connect("autodoc-skip-member", skip)
+    app.connect("build-finished", home)
