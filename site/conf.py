@@ -1,4 +1,4 @@
-"""Sphinx's configuration. Its source folder is the repository itself, so that links between files are links between pages."""
+"""Sphinx's configuration. Its source folder is the repository, so that links between files are links between pages."""
 
 import json
 import re

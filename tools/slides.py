@@ -2,10 +2,10 @@
 
 python tools/slides.py [--out build/slides]
 
-Nothing is tagged. The template of the notebooks says what goes on a slide: title, objectives; of each section question,
-answer and equations, then each figure with the first sentences of *What you should see*; the one code cell that calls the
-package most; claims, summary, quiz. The full text is in the speaker's notes (key S). The lecture takes the sections that
-its plan in teaching/README.md names.
+Nothing is tagged: the template of the notebooks says what goes on a slide. Title; objectives; of each section question,
+answer and equations, then each figure with the first sentences of *What you should see*; the one code cell that calls
+the package most; claims; summary; quiz. The whole text is in the speaker's notes (key S). The lecture takes the
+sections that its plan in teaching/README.md names.
 """
 
 import argparse
@@ -76,7 +76,7 @@ def key_cell(notebook: NotebookNode) -> NotebookNode:
 
 
 def opening(source: str, number: int | None) -> Iterator[Slide]:
-    """Question, answer and equations of a section; of the summary also the quiz; nothing where there is none of them."""
+    """Question, answer and equations of a section, if it has any; the summary and its quiz."""
     heading, _, rest = source.partition("\n")
     if "## Summary" in source:
         summary, _, quiz = source[source.index("## Summary") :].partition("**Quiz.**")

@@ -42,7 +42,10 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser) -> Iterator[Callable[..., Page]]:
-    """visit(folder, path, width=…, height=…) opens a page; the test fails if it asks for anything else, or logs an error."""
+    """visit(folder, path, width=…, height=…) opens a page.
+
+    The test fails if the page asks for anything from elsewhere, or logs an error.
+    """
     heard: list[str] = []
     with ExitStack() as stack:
 

@@ -104,10 +104,11 @@ def test_phone(name, site, visit):
     page.screenshot(path=SHOTS / f"{name.replace('/', '-')}-phone.png")
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 390
     small = page.evaluate("""() => {
-        const walker = document.createTreeWalker(document.querySelector("article"), NodeFilter.SHOW_TEXT), small = [];
+        const article = document.querySelector("article"), small = [];
+        const walker = document.createTreeWalker(article, NodeFilter.SHOW_TEXT);
         for (let node; (node = walker.nextNode()); ) {
-            const parent = node.parentElement;
-            if (node.data.trim() && parent.getClientRects().length && !parent.closest("mjx-container, script, style")
+            const parent = node.parentElement, seen = parent.getClientRects().length;
+            if (node.data.trim() && seen && !parent.closest("mjx-container, script, style")
                 && parseFloat(getComputedStyle(parent).fontSize) < 14) small.push(node.data.trim().slice(0, 60));
         }
         return small;

@@ -9,9 +9,11 @@ NAMES = ["lecture", *sorted(path.stem for path in (ROOT / "notebooks").glob("[0-
 CUT = """() => {
     const section = document.querySelector(".slides > section.present");
     section.querySelectorAll(".fragment").forEach(e => e.classList.add("visible"));
-    return [...section.querySelectorAll(":scope > *:not(aside), p, li, pre, table, figure img, mjx-container > svg")]
+    const parts = ":scope > *:not(aside), p, li, pre, table, figure img, mjx-container > svg";
+    const out = r => r.left < 0 || r.top < 0 || r.right > innerWidth + 1 || r.bottom > innerHeight + 1;
+    return [...section.querySelectorAll(parts)]
         .map(e => [e.tagName, e.textContent.slice(0, 50), e.getBoundingClientRect()])
-        .filter(([, , r]) => r.width && (r.left < 0 || r.top < 0 || r.right > innerWidth + 1 || r.bottom > innerHeight + 1))
+        .filter(([, , r]) => r.width && out(r))
         .map(([tag, text, r]) => `${tag} ${text} right ${r.right} bottom ${r.bottom}`);
 }"""
 
