@@ -2,10 +2,10 @@
 
 python tools/slides.py [--out build/slides]
 
-Nothing is tagged: the template of the notebooks says what goes on a slide. Title; objectives; of each section question,
-answer and equations, then each figure with the first sentences of *What you should see*; the one code cell that calls
-the package most; claims; summary; quiz. The whole text is in the speaker's notes (key S). The lecture takes the
-sections that its plan in teaching/README.md names.
+Nothing is tagged: the template of the notebooks says what goes on a slide. Title; objectives; of each section
+question, answer and equations, then each figure with the first sentences of *What you should see*; the one code
+cell that calls the package most; claims; summary; quiz. The whole text is in the speaker's notes (key S).
+The lecture takes the sections that its plan in teaching/README.md names.
 """
 
 import argparse
@@ -40,7 +40,7 @@ class Slide(NamedTuple):
 def slides(notebook: NotebookNode) -> list[Slide]:
     """The deck of one notebook."""
     cells = notebook.cells
-    title, about = cells[0].source.split("\n", 2)[0], cells[0].source.split("\n")[2]
+    title, _, about = cells[0].source.split("\n")[:3]
     found = [Slide(text(title) + text(about.split(" Previous:")[0]))]
     heading, number, key = "", None, key_cell(notebook)
     for i, cell in enumerate(cells):
@@ -68,10 +68,10 @@ def slides(notebook: NotebookNode) -> list[Slide]:
 
 
 def key_cell(notebook: NotebookNode) -> NotebookNode:
-    """The code cell, no check and no figure, that calls the package most."""
-    code = [
-        c for c in notebook.cells if c.cell_type == "code" and not re.search("NBVAL|plots\\.|dg\\.lesson", c.source)
-    ]
+    """The code cell of a numbered section, no check and no figure, that calls the package most."""
+    start = next(i for i, c in enumerate(notebook.cells) if c.source.startswith("## 1. "))
+    code = [c for c in notebook.cells[start:] if c.cell_type == "code"]
+    code = [c for c in code if not re.search(r"NBVAL|plots\.|widgets\.|dg\.lesson", c.source)]
     return max(code, key=lambda c: len(re.findall(r"\bdg\.\w", c.source)))
 
 
@@ -84,14 +84,14 @@ def opening(source: str, number: int | None) -> Iterator[Slide]:
         answers = "\n\n".join(a for _, a in ANSWER.findall(quiz))
         yield Slide(text("## Quiz\n\n" + ANSWER.sub("", quiz.split("**References.**")[0]).strip()), answers)
         return
-    question = re.search(r"\*\*Predict[.:]\*\*.*?(?=\n\n|\Z)", rest, re.DOTALL)
+    question = next((p for p in rest.split("\n\n") if "**Predict" in p), "")
     answer = ANSWER.search(rest)
-    theory = ANSWER.sub("", rest.replace(question[0], "") if question else rest).strip()
+    theory = ANSWER.sub("", rest.replace(question, "")).strip()
     parts = EQUATION.split(theory)
-    lines = [text(question[0])] if question else []
+    lines = [text(question)] if question else []
     lines += [fragment(f"**{answer[1]}.** {answer[2].strip()}")] if question and answer else []
     for before, equation in zip(parts[::2], parts[1::2], strict=False):
-        lines.append(fragment(f"{sentences(before)[-1] if before.strip() else ''}\n\n{equation}"))
+        lines.append(fragment(f"{last(before.strip().split('\n\n')[-1])}\n\n{equation}"))
     if lines:
         yield Slide(text(heading) + "".join(lines), theory, number)
 
@@ -144,18 +144,26 @@ def listed(markdown: str) -> str:
     return "\n".join(re.findall(r"(?m)^\d\. .*", markdown))
 
 
-def sentences(markdown: str) -> list[str]:
-    return re.split(r"(?<=[.!?:]) +(?=[A-Z$*])|\n+(?=\S)", markdown.strip())
+def sentences(paragraph: str) -> list[str]:
+    return re.split(r"(?<=[.!?]) +(?=[A-Z$*(])", paragraph.replace("\n", " "))
 
 
 def first(markdown: str, enough: int = 80) -> str:
     """Whole sentences from the start, until there are enough characters."""
-    taken = ""
+    found: list[str] = []
     for sentence in sentences(markdown):
-        if len(taken) >= enough:
-            break
-        taken = f"{taken} {sentence}".strip()
-    return taken
+        if len(" ".join(found)) < enough:
+            found.append(sentence)
+    return " ".join(found)
+
+
+def last(markdown: str, enough: int = 40) -> str:
+    """Whole sentences to the end, enough of them to lead to the equation that follows."""
+    found: list[str] = []
+    for sentence in reversed(sentences(markdown)):
+        if len(" ".join(found)) < enough:
+            found.insert(0, sentence)
+    return " ".join(found)
 
 
 def page(title: str, deck: list[Slide]) -> str:
