@@ -91,7 +91,8 @@ def opening(source: str, number: int | None) -> Iterator[Slide]:
     lines = [text(question)] if question else []
     lines += [fragment(f"**{answer[1]}.** {answer[2].strip()}")] if question and answer else []
     for before, equation in zip(parts[::2], parts[1::2], strict=False):
-        lines.append(fragment(f"{last(before.strip().split('\n\n')[-1])}\n\n{equation}"))
+        lead = last(before.strip().split("\n\n")[-1])
+        lines.append(fragment(f"{lead}\n\n{equation}"))
     if lines:
         yield Slide(text(heading) + "".join(lines), theory, number)
 

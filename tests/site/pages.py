@@ -20,7 +20,9 @@ ELSEWHERE = re.compile(r"(?:https?:)?//")
 def faults(folder: Path) -> list[str]:
     """Images without alt text, links to no page or anchor, and whatever a page loads from another address."""
     soups = {
-        path: BeautifulSoup(path.read_bytes(), "html.parser") for path in sorted(folder.resolve().rglob("*.html"))
+        path: BeautifulSoup(path.read_bytes(), "html.parser")
+        for path in sorted(folder.resolve().rglob("*.html"))
+        if "_static" not in path.parts
     }
     anchors = {path: {tag["id"] for tag in soup.find_all(id=True)} for path, soup in soups.items()}
     found = []
