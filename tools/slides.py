@@ -63,7 +63,7 @@ def slides(notebook: NotebookNode) -> list[Slide]:
                 seen = next((c.source for c in cells[i:] if c.source.startswith((SEE, "## "))), "")
                 found.append(picture(heading, figure, output.metadata["image/png"]["alt"], seen, number))
             if CLAIMS in data:
-                found.append(ledger(data[CLAIMS]))
+                found += ledger(data[CLAIMS])
     return found
 
 
@@ -103,9 +103,11 @@ def picture(heading: str, source: str, alt: str, seen: str, number: int | None =
     return Slide(text(heading) + image + text(first(caption)), caption, number)
 
 
-def ledger(claims: list[dict]) -> Slide:
-    rows = "\n".join(f"| {c['id']} | {c['claim']} | {c['ours']} | **{c['verdict']}** |" for c in claims)
-    return Slide(text(f"## Claims\n\n| | claim | ours | verdict |\n|---|---|---|---|\n{rows}"))
+def ledger(claims: list[dict], at_once: int = 3) -> Iterator[Slide]:
+    for k in range(0, len(claims), at_once):
+        rows = [f"| {c['id']} | {c['claim']} | {c['ours']} | **{c['verdict']}** |" for c in claims[k : k + at_once]]
+        table = "\n".join(["| | claim | ours | verdict |", "|---|---|---|---|", *rows])
+        yield Slide(text(f"## Claims\n\n{table}"))
 
 
 def lecture(decks: dict[int, list[Slide]]) -> list[Slide]:
