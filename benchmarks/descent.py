@@ -22,7 +22,7 @@ import diffgauss as dg
 from diffgauss import runs
 
 NET, LEVELS = "n60000", (3, 5, 7)  # of the ten: 9.72, 1.50, 0.117
-RATES = {3: (3e-4, 1e-3, 3e-3), 5: (1e-3, 3e-3, 1e-2), 7: (1e-2, 3e-2, 1e-1)}
+RATES = {3: (1e-3, 3e-3, 1e-2), 5: (3e-3, 1e-2, 3e-2), 7: (3e-2, 1e-1, 3e-1)}
 TRIAL = 128
 PAIRS = (1024, 4096, 16384)
 
@@ -79,7 +79,7 @@ def level(D, D_G, fitted, held, sigma, rates, steps) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=2048, help="of 256 pairs with fresh noise, a level")
+    parser.add_argument("--steps", type=int, default=4096, help="of 256 pairs with fresh noise, a level")
     parser.add_argument("--out", type=Path, default=dg.zoo.folder() / "descent.json")
     args = parser.parse_args()
     D, images, test = dg.zoo.load(NET), dg.zoo.data(NET), runs.held_out(NET)

@@ -10,9 +10,9 @@ from diffgauss._layers import (
     Block,
     Conv,
     Mix,
+    Norm,
     double,
     from_patches,
-    groups,
     halve,
     normal,
     pad_to_multiple,
@@ -70,7 +70,7 @@ class UNet(nnx.Module):
         self.up = nnx.data(
             [level([(2 * o, i)] + [(i, i)] * (blocks - 1)) for i, o in zip(into, widths, strict=True)]
         )
-        self.norm = nnx.GroupNorm(width, num_groups=groups(width), rngs=rngs)
+        self.norm = Norm(width)
         self.last = Conv(width, n_pixel, kernel_init=zero, rngs=rngs)
 
     @classmethod
