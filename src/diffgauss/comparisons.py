@@ -113,12 +113,13 @@ def limits(case: Case, settings: dict[str, str]) -> Section:
     } | facts["versions"]  # fmt: skip
     return Section("What this run cannot show", "", (
         f"This is one small network of {parameters(case.D_θ)} numbers, trained for {len(case.losses)} steps from "
-        "one seed. A longer run or a second seed would move every number; a difference of a few per cent is no finding.",
+        "one seed. A longer run or a second seed would move every number; a difference of a few per cent is no "
+        "finding.",
         "A network that is short of training resembles D_G for that reason alone. Resemblance means something "
         "where the network's held-out loss is below that of D_G." + few + again,
         f"D_L differs from D_G along the first {min(RANK, len(case.D_G.lam))} principal components only, and was "
-        f"fitted to {DISTILLED} noisy training images a level. The intervals are of the samples drawn, not of training "
-        "anew.",
+        f"fitted to {DISTILLED} noisy training images a level. The intervals are of the samples drawn, not of "
+        "training anew.",
         Table("Settings", ("what", "value"), list(settings.items())),
     ))  # fmt: skip
 
