@@ -143,9 +143,9 @@ def broken(path: Path) -> None:
     [
         (lambda f: broken(f / "cat" / "2.png"), {}, r"set/cat/2\.png is damaged"),
         (lambda f: (f / "dog" / "7.png").write_bytes(b"<html>"), {}, r"set/dog/7\.png is damaged.*cannot identify"),
-        (lambda f: save(f / "dog" / "7.png", picture(0, (6, 9, 3))), {}, r"6×6 pixels, .*7\.png 9×6; needs one sh.*size="),
-        (lambda f: save(f / "dog" / "7.png", np.zeros((6, 6), np.uint16)), {}, r"7\.png has pixels of mode I;16.*8 bits"),
-        (lambda f: None, {"classes": ["cow"]}, r"got class 'cow'; needs a number 0-1 or a name of \('cat', 'dog'\)"),
+        (lambda f: save(f / "dog" / "7.png", picture(0, (6, 9, 3))), {}, r"6×6 pixels, .*7\.png 9×6; needs one shape"),
+        (lambda f: save(f / "dog" / "7.png", np.zeros((6, 6), np.uint16)), {}, r"7\.png has pixels of mode I.*8 bits"),
+        (lambda f: None, {"classes": ["cow"]}, r"got class 'cow'; needs a number 0-1 or a name of \('cat', 'dog'"),
         (lambda f: None, {"classes": []}, r"got classes \[\]; needs at least one"),
         (lambda f: None, {"split": "all"}, "got split 'all'; needs 'train' or 'test'"),
         (lambda f: None, {"size": 0}, "size = 0; needs at least 1"),

@@ -31,8 +31,8 @@ def train(
     """D_θ, a ``UNet.tiny`` with averaged weights, after so many seconds of training or so many steps; all losses.
 
     images: (N, s, s, c). config.steps is not used. The first 2 × CHUNK steps are timed, then
-    tell(D_θ, steps, seconds left) is called. The state goes to the file parked now and then, and the same call on the
-    same images takes it up again. Raises as ``fit``, and ValueError for a parked file that is damaged.
+    tell(D_θ, steps, seconds left) is called. The state goes to the file parked now and then, and the same call on
+    the same images takes it up again. Raises as ``fit``, and ValueError for a parked file that is damaged.
     """
     net = UNet.tiny(images.shape[1], images.shape[3], rngs=nnx.Rngs(config.seed))
     state, losses = TrainState.start(EDMDenoiser(net, config.sigma_data), config), np.zeros(0, np.float32)
