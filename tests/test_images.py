@@ -76,7 +76,7 @@ def test_an_archive_is_read_as_the_folder_that_it_holds(folder, tmp_path, mode):
 
 def test_grey_and_colour(folder, tmp_path):
     grey = dg.load(folder, grey=True)
-    np.testing.assert_allclose(grey[..., 0], dg.load(folder) @ np.float32([0.299, 0.587, 0.114]), atol=1 / 127)
+    np.testing.assert_allclose(grey[..., 0], dg.load(folder) @ np.array([0.299, 0.587, 0.114]), atol=1 / 127)
     for i in range(5):
         save(tmp_path / "grey" / f"{i}.png", picture(i, (6, 6)))
     assert dg.load(tmp_path / "grey").shape == (4, 6, 6, 1)
@@ -189,7 +189,7 @@ def test_arrays(tmp_path):
     np.testing.assert_array_equal(dg.load(tmp_path / "c.npz", "test", grey=True).shape, (3, 4, 5, 1))
 
 
-UNIT = np.linspace(-1, 1, 80).reshape(5, 4, 4)
+UNIT = np.linspace(-1, 1, 180).reshape(5, 6, 6)
 
 
 @pytest.mark.parametrize(
@@ -199,8 +199,8 @@ UNIT = np.linspace(-1, 1, 80).reshape(5, 4, 4)
         (np.where(UNIT > 0.9, np.nan, UNIT), "has values from nan to nan"),
         ((100 * UNIT).astype(np.int64), "has dtype int64; needs uint8, or floating point"),
         (UNIT > 0, "has dtype bool"),
-        (UNIT[0], r"has shape \(4, 4\); needs \(N, h, w\)"),
-        (UNIT[..., :3], r"has shape \(5, 4, 3\)"),  # one colour image
+        (UNIT[0], r"has shape \(6, 6\); needs \(N, h, w\)"),
+        (UNIT[..., :3], r"has shape \(5, 6, 3\)"),  # one colour image
         (np.zeros((5, 3, 8, 8), np.uint8), r"has shape \(5, 3, 8, 8\).*\(N, h, w, 1 or 3\)"),
         (np.zeros((5, 8, 8, 4), np.uint8), r"has shape \(5, 8, 8, 4\)"),
         (np.zeros((0, 8, 8), np.uint8), r"has shape \(0, 8, 8, 1\)"),
@@ -290,14 +290,17 @@ def test_a_data_set_of_the_hub(folder, tmp_path, monkeypatch):
         np.testing.assert_array_equal(_sources.hub(str(folder), split, None, None, None), pixels(folder, split))
     dogs = _sources.hub(str(folder), "train", ["dog"], 4, True)
     np.testing.assert_array_equal(dogs, _sources.read(folder, "train", ["dog"], 4, True))
-    (folder / "cat").rename(tmp_path / "split")
-    (folder / "dog").rename(folder / "train")
-    (tmp_path / "split").rename(folder / "validation")
+    for name, split in (("cat", "train"), ("dog", "train"), ("cat", "validation")):
+        save(tmp_path / "parts" / split / name / "0.png", picture(0))
+    parts = str(tmp_path / "parts")
     with pytest.raises(ValueError, match=r"has the splits \['train', 'validation'\]; needs 'test'"):
-        _sources.hub(str(folder), "test", None, None, None)
-    assert len(_sources.hub(str(folder), "train", None, None, None)) == 5
-    with pytest.raises(ValueError, match="hold no class labels"):
-        _sources.hub(str(folder), "train", [0], None, None)
+        _sources.hub(parts, "test", None, None, None)
+    assert len(_sources.hub(parts, "train", None, None, None)) == 2
+    assert len(_sources.hub(parts, "train", [1], None, None)) == 1
+    with pytest.raises(
+        ValueError, match="holds 1 images; needs at least one of split 'validation' and its classes"
+    ):
+        _sources.hub(parts, "validation", ["dog"], None, None)
     with pytest.raises(ValueError, match=r"no/such is no folder or file here.*needs a network the first time"):
         dg.load("no/such")
 

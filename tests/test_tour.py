@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -108,7 +109,8 @@ def test_training_goes_on_where_it_stopped(tmp_path, monkeypatch):
     resumed, again = train(images, "parts", 192)
     assert len(again) == 192
     np.testing.assert_allclose(again, losses, rtol=1e-3)
-    np.testing.assert_allclose(resumed(images[:2], 1.0), whole(images[:2], 1.0), atol=1e-3)
+    x = jnp.asarray(images[:2])
+    np.testing.assert_allclose(resumed(x, 1.0), whole(x, 1.0), atol=1e-3)
     _, other = train(images[::-1], "parts", 64)  # other images: the parked state is not theirs
     assert len(other) == 64 and abs(other - losses[:64]).max() > 1e-3
     _, timed = train(images, "timed", None)

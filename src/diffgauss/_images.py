@@ -2,6 +2,8 @@
 
 import io
 import lzma
+import tarfile
+import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,12 +15,15 @@ from PIL import Image, ImageOps
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in Pillow's mode L
-_DAMAGE = (OSError, EOFError, SyntaxError, ValueError, zlib.error, lzma.LZMAError, Image.DecompressionBombError)
+_DAMAGE = (
+    OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError,
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+)  # fmt: skip
 
 
 @contextmanager
 def damage(name: str | Path) -> Iterator[None]:
-    """Whatever a reader says of a broken file becomes a ValueError that names the file."""
+    """Raises ValueError, with the name of the file, for whatever its reader says of damage."""
     try:
         yield
     except _DAMAGE as error:
@@ -93,4 +98,6 @@ def fifths(n: int, split: str) -> np.ndarray:
 
 def _square(image: Image.Image, size: int) -> Image.Image:
     """The centred square, resized."""
-    return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
+    side = min(image.size)
+    left, top = ((length - side) // 2 for length in image.size)
+    return image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.LANCZOS)

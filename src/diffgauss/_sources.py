@@ -2,7 +2,6 @@
 
 import tarfile
 import warnings
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,7 @@ def read(path: Path, split: str, classes: Classes, size: int | None, grey: bool 
         return _pictures(path, names, lambda wanted: ((n, path / n) for n in wanted), split, classes, size, grey)
     if path.suffix in (".npy", ".npz"):
         if classes is not None:
-            raise ValueError(
-                f"got classes for {path}; a NumPy file has none, needs a folder with one for each class"
-            )
+            raise ValueError(f"got classes for {path}; needs a folder with a subfolder for each, not an array")
         return reshaped(_array(path, split), size, grey)
     if not tarfile.is_tarfile(path):
         raise ValueError(f"{path} is damaged, or no folder, tar archive, .npy or .npz file; needs one of these")
@@ -38,8 +35,8 @@ def read(path: Path, split: str, classes: Classes, size: int | None, grey: bool 
 def hub(name: str, split: str, classes: Classes, size: int | None, grey: bool | None) -> np.ndarray:
     """uint8 (N, h, w, 1 or 3) of a Hugging Face data set: its first image column, chosen by its class labels.
 
-    Needs the library ``datasets`` and, the first time, a network. A lone split is divided as a folder is. Raises
-    ModuleNotFoundError without the library, ValueError for a set that cannot be had or lacks split or columns.
+    Needs the library ``datasets`` and, the first time, a network. A lone split is divided as a folder is.
+    Raises ValueError for a set that cannot be had or lacks split or columns, ModuleNotFoundError without the library.
     """
     try:
         import datasets
@@ -68,6 +65,8 @@ def hub(name: str, split: str, classes: Classes, size: int | None, grey: bool | 
         if not labels:
             raise ValueError(f"got classes for {name}, whose columns {list(rows.features)} hold no class labels")
         keep &= chosen(np.array(rows[labels[0]]), rows.features[labels[0]].names, classes)
+    if not keep.any():
+        raise ValueError(f"{name} holds {len(rows)} images; needs at least one of split {split!r} and its classes")
     rows = rows.select_columns(images[:1]).cast_column(images[0], datasets.Image(decode=False))
     files = {f"{name}[{i}]": rows[int(i)][images[0]] for i in np.flatnonzero(keep)}
     return stacked({n: pixels(n, file["bytes"] or file["path"], size, grey) for n, file in files.items()})
@@ -107,10 +106,7 @@ def _unpacked(path: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
 def _array(path: Path, split: str) -> np.ndarray:
     """(N, h, w, 1 or 3) of a NumPy file, uint8 or float32 in [-1, 1]."""
     with damage(path):
-        try:
-            loaded = np.load(path, allow_pickle=False)
-        except zipfile.BadZipFile as error:
-            raise ValueError(error) from error
+        loaded = np.load(path, allow_pickle=False)
     if path.suffix == ".npy":
         array, whole = loaded, True
     else:

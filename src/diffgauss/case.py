@@ -10,6 +10,7 @@ import numpy as np
 from diffgauss._core import Denoiser
 from diffgauss.denoisers.empirical import EmpiricalDenoiser
 from diffgauss.denoisers.gaussian import GaussianDenoiser
+from diffgauss.denoisers.unet import EDMDenoiser
 from diffgauss.schedule import karras_sigmas
 from diffgauss.train import TrainConfig
 
@@ -32,7 +33,7 @@ class Case:
 
     train: np.ndarray
     test: np.ndarray
-    D_θ: Denoiser
+    D_θ: EDMDenoiser
     D_L: Denoiser
     D_G: GaussianDenoiser
     D_M: EmpiricalDenoiser

@@ -41,7 +41,7 @@ def spectrum(case: Case) -> Section:
     plots.images(np.concatenate([np.asarray(case.D_G.mean)[None], parts])[None], ax=ax, column_labels=labels)
     curve, ax = plots.figure(size=(6.0, 3.6))
     kept = lam > 1e-6 * lam[0]
-    plots.curves(np.arange(1, len(lam) + 1)[kept], {"D_G": lam[kept]}, ax=ax).get_legend().remove()
+    ax.plot(np.arange(1, len(lam) + 1)[kept], lam[kept], color=plots.COLORS["D_G"])
     ax.set(xscale="log", yscale="log", xlabel="component", ylabel="eigenvalue")
     parts_needed = [(f"{p} %", f"{np.searchsorted(share, p / 100) + 1} of {len(lam)}") for p in (50, 90, 99)]
     short = f"{parts_needed[1][1]} principal components hold 90 % of the variance of the training images."

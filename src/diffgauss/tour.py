@@ -40,8 +40,8 @@ def run(
     """Measure the images that ``load`` finds under name, and write the report to the file out.
 
     size, grey: as for ``load``; pictures in files are resized to 32 by default. The network trains for so many
-    minutes, or steps; its state is kept beside the report, so that the same call goes on after a stop. Raises
-    ValueError for images that cannot be used, and for too few of them.
+    minutes, or steps; its state is kept beside the report, so that the same call goes on after a stop.
+    Raises ValueError for images that cannot be used, and for too few of them.
     """
     start = time.monotonic()
     if not 0 < minutes or (steps is not None and steps < 1):
