@@ -36,7 +36,7 @@ def hub(name: str, split: str, classes: Classes, size: int | None, grey: bool | 
     """uint8 (N, h, w, 1 or 3) of a Hugging Face data set: its first image column, chosen by its class labels.
 
     Needs the library ``datasets`` and, the first time, a network. A lone split is divided as a folder is.
-    Raises ValueError for a set that cannot be had or lacks split or columns, ModuleNotFoundError without the library.
+    Raises ValueError for a set that cannot be had or lacks split or columns, ModuleNotFoundError with no library.
     """
     try:
         import datasets
