@@ -4,7 +4,9 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from test_report import Page, faults
 from typer.testing import CliRunner
 
 import diffgauss as dg
-from diffgauss import cli, live, stations
+from diffgauss import cli, comparisons, live, report, stations
+from diffgauss.case import Case
 
 COMMAND = [sys.executable, "-c", "from diffgauss.cli import app; app()", "tour"]
 TITLES = [
@@ -115,6 +118,63 @@ def test_training_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert len(other) == 64 and abs(other - losses[:64]).max() > 1e-3
     _, timed = train(images, "timed", None)
     assert len(timed) >= 64 and len(timed) % 32 == 0
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    """Smooth grey images of 6×6 pixels, and D_G in the place of the network."""
+    rng = np.random.default_rng(0)
+    images = np.tanh(rng.standard_normal((260, 36)) @ rng.standard_normal((36, 36)) / 9).reshape(-1, 6, 6, 1)
+    train, test = images[:200].astype(np.float32), images[200:].astype(np.float32)
+    D_G, D_M = dg.GaussianDenoiser.from_data(train), dg.EmpiricalDenoiser.from_data(train)
+    config = dg.TrainConfig(steps=1, sigma_data=float(train.std()))
+    return Case(train, test, D_G, D_G, D_G, D_M, config, np.ones(70), jax.random.key(0))
+
+
+def tables(*sections) -> list[list[list[str]]]:
+    return [table[1:] for table in Page(report.page("x", sections)).tables]
+
+
+def test_a_network_that_is_D_G_is_found_to_be(case):
+    assert "about as much as a Gaussian" in stations.training(case).short
+    assert "at least 1.000" in comparisons.linear(case).short
+    (distances,) = tables(comparisons.distances(case))
+    assert all(row[2] == row[5] == "0.000" for row in distances) and float(distances[5][3]) > 0.05
+    (samples,) = tables(comparisons.samples(case))
+    assert samples[2][1:] == [*samples[0][1:3], "1.00 (1.00 to 1.00)", "1.00 (1.00 to 1.00)"]
+    assert float(samples[0][1]) > 0.2 and samples[0][2] == "0%"
+
+
+def test_a_network_that_memorizes_is_found_to(case):
+    case = replace(case, D_θ=case.D_M)
+    training = stations.training(case)
+    assert "not learnt more than a Gaussian" in training.short
+    losses = tables(training)[0]
+    assert float(losses[0][1]) < float(losses[2][1]) and float(losses[0][2]) > float(losses[2][2])
+    (distances,) = tables(comparisons.distances(case))
+    assert all(row[3] == row[6] == "0.000" for row in distances) and float(distances[5][2]) > 0.05
+    assert float(re.findall(r"at least (0\.\d+)", comparisons.linear(case).short)[0]) < 0.9
+    (samples,) = tables(comparisons.samples(case))
+    assert float(samples[0][1]) < 0.02 and samples[0][2] == "100%" and float(samples[4][1]) > 0.2
+
+
+def test_what_the_images_are_like(case):
+    text = report.page("x", [stations.pictures(case), stations.spectrum(case), stations.two_denoisers(case)])
+    assert faults(text) == []
+    counts, variance, weights = (table[1:] for table in Page(text).tables)
+    assert counts == [["training", "200"], ["held-out", "60"]]
+    lam = np.linalg.eigvalsh(np.cov(case.train.reshape(200, -1).T.astype(np.float64)))[::-1]
+    for share, row in zip((0.5, 0.9, 0.99), variance, strict=True):
+        assert row[1] == f"{1 + int(np.argmax(np.cumsum(lam) >= share * lam.sum()))} of 36"
+    assert weights[-1][1].startswith("1.0 of") and numbers(weights[0][1])[0] > 100
+
+
+def test_the_limits_are_those_of_the_case(case):
+    few = replace(case, train=case.train[:30])
+    said = [report.page("x", [comparisons.limits(c, {"seed": "7"})]) for c in (case, few)]
+    assert ["directions at most" in text for text in said] == [False, True]
+    assert all("60 held-out images are repeated" in text and "no finding" in text for text in said)
+    assert ["seed", "7"] in tables(comparisons.limits(case, {"seed": "7"}))[0]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import numpy as np
 from diffgauss._core import Denoiser
 from diffgauss.denoisers.empirical import EmpiricalDenoiser
 from diffgauss.denoisers.gaussian import GaussianDenoiser
-from diffgauss.denoisers.unet import EDMDenoiser
 from diffgauss.schedule import karras_sigmas
 from diffgauss.train import TrainConfig
 
@@ -33,7 +32,7 @@ class Case:
 
     train: np.ndarray
     test: np.ndarray
-    D_θ: EDMDenoiser
+    D_θ: Denoiser
     D_L: Denoiser
     D_G: GaussianDenoiser
     D_M: EmpiricalDenoiser
@@ -59,3 +58,9 @@ class Case:
     def over_levels(self, measure: Callable, images: np.ndarray) -> np.ndarray:
         """measure(x0, x, σ) of clean and noisy images at each of the ten levels: (10,)."""
         return np.array([float(measure(*self.noisy(images, i), SIGMAS[i])) for i in range(len(SIGMAS))])
+
+
+@jax.jit
+def answer(D: Denoiser, x: jax.Array, sigma: float | jax.Array) -> jax.Array:
+    """D(x; σ), compiled."""
+    return D(x, sigma)

@@ -6,7 +6,7 @@ import numpy as np
 
 from diffgauss import plots
 from diffgauss.agreement import sample_cosine, sample_r2
-from diffgauss.case import DISTILLED, PAIRS, RANK, SAMPLES, SIGMAS, Case
+from diffgauss.case import DISTILLED, PAIRS, RANK, SAMPLES, SIGMAS, Case, answer
 from diffgauss.denoisers.unet import parameters
 from diffgauss.linear_metrics import linearity
 from diffgauss.metrics import generalization, score_rmse
@@ -126,7 +126,7 @@ def limits(case: Case, settings: dict[str, str]) -> Section:
 
 def _answers(D, noise) -> np.ndarray:
     """D(x(σ); σ) along one path: (10, s, s, c)."""
-    return np.concatenate([D(x, s) for x, s in zip(trajectory(D, noise, SIGMAS), SIGMAS, strict=True)])
+    return np.concatenate([answer(D, x, s) for x, s in zip(trajectory(D, noise, SIGMAS), SIGMAS, strict=True)])
 
 
 def _agreement(made: np.ndarray, reference: np.ndarray | None, u: np.ndarray) -> Sequence[str]:

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from diffgauss import comparisons, live, report, stations
 from diffgauss._core import Denoiser
-from diffgauss.case import DISTILLED, PAIRS, RANK, SAMPLES, SIGMAS, Case
+from diffgauss.case import DISTILLED, PAIRS, RANK, SAMPLES, SIGMAS, Case, answer
 from diffgauss.data import load, subset
 from diffgauss.denoisers.empirical import EmpiricalDenoiser
 from diffgauss.denoisers.gaussian import GaussianDenoiser
@@ -103,11 +103,6 @@ def _check(train: np.ndarray, test: np.ndarray) -> None:
         raise ValueError("all training images are equal; needs images that differ")
 
 
-@jax.jit
-def _call(D, x, sigma):
-    return D(x, sigma)
-
-
 def _rest(D, D_G, D_M, train) -> float:
     """Seconds that the analysis takes: what each denoiser needs for an image times the images that it will see."""
     fitted, levels, drawn = DISTILLED * len(SIGMAS), PAIRS * len(SIGMAS), SAMPLES * 2 * len(SIGMAS)
@@ -119,7 +114,7 @@ def _rest(D, D_G, D_M, train) -> float:
     ):
         ticks = [time.monotonic()]
         for _ in range(2):
-            _call(denoiser, x, 1.0).block_until_ready()
+            answer(denoiser, x, 1.0).block_until_ready()
             ticks.append(time.monotonic())
         first, second = np.diff(ticks)
         total += 15 * (first - second) + images / PAIRS * second  # about 15 compilations of each
