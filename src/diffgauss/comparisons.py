@@ -66,9 +66,9 @@ def samples(case: Case) -> Section:
     u = np.asarray(case.D_G.mean)
     made = {name: np.asarray(sample(D, case.noise, SIGMAS)) for name, D in case.all.items()}
     names, levels = [f"${name}$" for name in made], [f"{s:.2g}" for s in SIGMAS]
-    fig, ax = plots.figure(size=(6.0, 3.2))
+    fig, ax = plots.figure(size=(5.0, 2.6))
     plots.images(np.stack([m[:8] for m in made.values()]), ax=ax, row_labels=names)
-    walk, ax = plots.figure(size=(6.0, 2.8))
+    walk, ax = plots.figure(size=(5.0, 2.4))
     plots.images(np.stack([_answers(D, case.noise[:1]) for D in case.all.values()]), ax=ax, row_labels=names,
                  column_labels=levels)  # fmt: skip
     new = {name: generalization(m, case.train) for name, m in made.items()}

@@ -89,9 +89,12 @@ def page(title: str, sections: Sequence[Section]) -> str:
 
 def over_levels(sigmas: ArrayLike, lines: Mapping[str, np.ndarray], ylabel: str, alt: str, see: str) -> Picture:
     """One curve for each entry of lines over the noise levels, whose axis is logarithmic."""
-    fig, ax = plots.figure(size=(6.0, 3.6))
+    fig, ax = plots.figure(size=(5.0, 3.4))
     named = {re.sub(r"^(D_[θLGM])", r"$\1$", label): line for label, line in lines.items()}
-    plots.curves(sigmas, named, ax=ax, marker="o", markersize=3)
+    plots.curves(sigmas, named, ax=ax, marker="o", markersize=4)
+    for line in ax.lines:  # so that lines on top of one another show
+        line.set_linestyle({"$D_G$": "--", "$D_M$": ":"}.get(str(line.get_label()), "-"))
+    ax.legend(handlelength=3)
     ax.set(xscale="log", xlabel="noise level σ", ylabel=ylabel)
     return Picture(fig, alt, see)
 

@@ -17,7 +17,7 @@ SHOWN = [2, 4, 5, 6, 7]
 
 def pictures(case: Case) -> Section:
     """Some training images and how many there are."""
-    fig, ax = plots.figure(size=(6.0, 2.4))
+    fig, ax = plots.figure(size=(5.0, 2.0))
     shown = np.resize(case.train[:24], (3, 8, *case.train.shape[1:]))
     plots.images(shown, ax=ax)
     rows = [("training", str(len(case.train))), ("held-out", str(len(case.test)))]
@@ -36,10 +36,10 @@ def spectrum(case: Case) -> Section:
     share = np.cumsum(lam) / lam.sum()
     parts = np.asarray(case.D_G.U)[:, :7].T.reshape(-1, *case.train.shape[1:])
     parts = parts / np.abs(parts).max((1, 2, 3), keepdims=True)
-    strip, ax = plots.figure(size=(6.0, 1.3))
+    strip, ax = plots.figure(size=(5.0, 1.0))
     labels = ["mean", *(f"PC {i + 1}" for i in range(len(parts)))]
     plots.images(np.concatenate([np.asarray(case.D_G.mean)[None], parts])[None], ax=ax, column_labels=labels)
-    curve, ax = plots.figure(size=(6.0, 3.6))
+    curve, ax = plots.figure(size=(5.0, 3.4))
     kept = lam > 1e-6 * lam[0]
     ax.plot(np.arange(1, len(lam) + 1)[kept], lam[kept], color=plots.COLORS["D_G"])
     ax.set(xscale="log", yscale="log", xlabel="component", ylabel="eigenvalue")
@@ -68,7 +68,7 @@ def two_denoisers(case: Case) -> Section:
         )
         counts.append(np.median(np.exp(case.D_M.entropy(x, s))))
     levels = [f"σ = {SIGMAS[i]:.2g}" for i in SHOWN]
-    fig, ax = plots.figure(size=(6.0, 4.6))
+    fig, ax = plots.figure(size=(5.0, 4.0))
     names = ("image", "noisy", "$D_G$", "$D_M$")
     plots.images(np.stack(columns, 1), ax=ax, row_labels=names, column_labels=levels)
     short = f"At {levels[-2]} the best denoiser of the training images, D_M, averages {counts[-2]:.1f} of them."
@@ -94,7 +94,7 @@ def training(case: Case) -> Section:
     }
     chunks = np.array_split(case.losses, min(64, len(case.losses)))
     means = [float(chunk.mean()) for chunk in chunks]
-    fig, ax = plots.figure(size=(6.0, 3.6))
+    fig, ax = plots.figure(size=(5.0, 3.4))
     steps = np.cumsum([len(chunk) for chunk in chunks])
     plots.curves(steps, {"$D_θ$": means, "$D_G$": np.full(len(means), loss["D_G"][0])}, ax=ax)
     ax.set(xlabel="training step", ylabel="loss", yscale="log")
