@@ -92,9 +92,10 @@ def samples(case: Case) -> Section:
         Table(f"How new {SAMPLES} samples are, and how far they agree with the network's (with 95 % intervals)",
               ("source", "GL", "memorized", "R² to D_θ", "cosine to D_θ"), rows),
         "GL is the distance to the nearest training image, divided by the sample's norm: 0 for copies. As new as "
-        f"real images means {real.GL:.3f}, the value of {min(SAMPLES, len(case.test))} held-out ones. Memorized is "
-        "the share of samples at least three times closer to one training image than to the next. R² and cosine "
-        "compare samples of the same noise about the mean image; 1 is full agreement, 0 none.",
+        f"real images means {real.GL:.3f}, the value of {min(SAMPLES, len(case.test))} held-out ones; what is left "
+        "of noise scores higher still. Memorized is the share of samples at least three times closer to one "
+        "training image than to the next. R² and cosine compare samples of the same noise about the mean image; 1 "
+        "is full agreement, 0 none.",
     ))  # fmt: skip
 
 

@@ -115,8 +115,8 @@ def training(case: Case) -> Section:
         Table("Loss, weighted as in training: mean over 1024 noisy images, of "
               f"{min(1024, len(case.train))} training and {min(1024, len(case.test))} held-out images",
               ("denoiser", "training", "held-out"), [(n, f"{a:.3f}", f"{b:.3f}") for n, (a, b) in loss.items()]),
-        "D_M has the least loss on training images. A high one of D_M on held-out images shows that it only "
-        "remembers; the same gap in the network's row would mean that the network does.",
+        "D_M has the least loss on training images. Its loss on held-out images is higher because it only "
+        "remembers; the same gap in the network's row would mean that the network remembers too.",
         over_levels(SIGMAS, errors, "error (RMSE)",
                     f"Error of four denoisers over σ, {min(map(np.min, errors.values())):.3f} at the least and "
                     f"{max(map(np.max, errors.values())):.2f} at most.",
