@@ -28,7 +28,7 @@ a { color: #00508c }
 figure { margin: 1.2rem 0 } img { max-width: 100%; height: auto }
 figcaption, caption { font-size: .9rem; color: #444; text-align: left }
 .wide { overflow-x: auto } table { border-collapse: collapse; margin: 1rem 0; font-size: .9rem }
-th, td { padding: .25rem .7rem .25rem 0; text-align: right; white-space: nowrap; border-bottom: 1px solid #ddd }
+th, td { padding: .25rem .7rem .25rem 0; text-align: right; border-bottom: 1px solid #ddd }
 th:first-child { text-align: left }
 </style>
 </head>
