@@ -79,7 +79,7 @@ def run(
     bar.update()
     bar.close()
     seconds = time.monotonic() - start
-    title = f"A tour of {Path(name).name}"
+    title = f"A tour of {Path(name).resolve().name}"
     short = Section("In short", "", [tuple(section.short for section in sections)])
     limits = comparisons.limits(case, {"images": name, "seed": str(seed), "time of this run": _clock(seconds)})
     pages = [short, stations.pictures(case), *sections, limits]
