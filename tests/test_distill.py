@@ -311,8 +311,9 @@ def test_the_script_that_compares_descent_with_the_closed_form(benchmarks, monke
     D, D_G = affine_map(W, b), dg.GaussianDenoiser.from_data(data)
     found = descent.level(D, D_G, data, points(), 1.0, (1e-6, 5e-2), 2000)
     assert found["rate"] == 5e-2 and found["mse_descent"] < 1e-6 and found["mse_closed"] < 1e-6
-    assert [c["pairs"] for c in found["closed"]] == [64, 512] and found["rmse_apart"] < 1e-3
+    assert found["closed"][-1]["mse"] == found["mse_closed"] and found["rmse_apart"] < 1e-3
     assert found["steps"][-1] == 2000 and found["losses"][-1] < 1e-3 * found["losses"][0]
-    early = descent.level(D, D_G, data, points(), 1.0, (5e-2,), 20)  # the control
-    assert early["mse_descent"] > 1e-2 and early["seconds_closed_to_reach_it"] == early["closed"][0]["seconds"]
+    early = descent.level(D, D_G, data, points(), 1.0, (5e-2,), 20)  # the control: 64 pairs are enough
+    (closed,) = early["closed"]
+    assert early["mse_descent"] > 1e-2 and early["seconds_closed_to_reach_it"] == closed["seconds"]
     assert json.loads(json.dumps(found)) == found

@@ -107,6 +107,14 @@ def test_images_outside_the_range_are_clipped():
     assert drawn.min() == -1 and drawn.max() == 1
 
 
+def test_images_in_colour_keep_their_colours_inside_a_white_frame():
+    rows = np.random.default_rng(0).uniform(-1, 1, (2, 3, 4, 5, 3))
+    (picture,) = plots.images(rows, ax=axes()).images
+    drawn = np.asarray(picture.get_array())
+    assert drawn.shape == (2 * 6, 3 * 7, 3) and (drawn[0] == 1).all()
+    np.testing.assert_allclose(2 * drawn[7:11, 15:20] - 1, rows[1, 2], atol=1e-12)
+
+
 def test_paths_draw_every_trajectory_and_the_data():
     rng = np.random.default_rng(0)
     states, points = rng.standard_normal((6, 3, 2)), rng.standard_normal((7, 2))

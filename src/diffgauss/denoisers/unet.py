@@ -1,5 +1,7 @@
 """The learned denoiser D_θ: a small U-Net behind EDM's preconditioning."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -127,6 +129,6 @@ class EDMDenoiser(nnx.Module):
         return expand(skip, x) * x + expand(out, x) * self.net(expand(into, x) * x, noise)
 
 
-def parameters(net: nnx.Module) -> int:
+def parameters(net: Any) -> int:
     """The number of trained numbers in a network."""
     return sum(leaf.size for leaf in jax.tree.leaves(net))
