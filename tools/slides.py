@@ -103,7 +103,7 @@ def picture(heading: str, source: str, alt: str, seen: str, number: int | None =
     return Slide(text(heading) + image + text(first(caption)), caption, number)
 
 
-def ledger(claims: list[dict], at_once: int = 3) -> Iterator[Slide]:
+def ledger(claims: list[dict], at_once: int = 4) -> Iterator[Slide]:
     for k in range(0, len(claims), at_once):
         rows = [f"| {c['id']} | {c['claim']} | {c['ours']} | **{c['verdict']}** |" for c in claims[k : k + at_once]]
         table = "\n".join(["| | claim | ours | verdict |", "|---|---|---|---|", *rows])
