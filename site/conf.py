@@ -46,7 +46,6 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 autodoc_default_options = {"members": True, "special-members": "__call__"}
-python_maximum_signature_line_length = 80
 add_module_names = False
 
 html_theme = "sphinx_book_theme"
@@ -56,8 +55,11 @@ html_css_files = ["style.css"]
 html_copy_source = False
 html_show_sourcelink = False
 _repository = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["diffgauss"]["repository"]
+html_context = {"default_mode": "auto"}  # light or dark as the reader's system says
+html_sidebars = {"**": ["navbar-logo.html", "search-field.html", "sbt-sidebar-nav.html"]}  # a field, not a button
 html_theme_options = {
     "home_page_in_toc": True,
+    "navbar_persistent": [],  # its search button says to a screen reader less than it shows
     "use_download_button": False,
     "use_fullscreen_button": False,
     "use_repository_button": bool(_repository),
@@ -104,13 +106,11 @@ def unfold(text: str) -> str:
 
 
 def notebook(text: str) -> str:
-    """The notebook as MyST-NB needs it: alt texts in the cell, answers unfolded, the setup cell's code hidden."""
+    """The notebook as MyST-NB needs it: alt texts in the cell, and answers unfolded."""
     content = json.loads(text)
     for cell in content["cells"]:
         if cell["cell_type"] == "markdown":
             cell["source"] = unfold("".join(cell["source"]))
-        if "setup" in cell["metadata"].get("tags", []):
-            cell["metadata"]["tags"].append("hide-input")
         for output in cell.get("outputs", []):
             output.get("data", {}).pop("application/vnd.diffgauss.claims+json", None)  # for RESULTS.md
             if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
@@ -129,14 +129,10 @@ def prepare(app, docname: str, source: list[str]) -> None:
 
 
 def plain(app, what, name, obj, options, lines: list[str]) -> None:
-    """Docstrings are text with `code`; nothing else in them is markup."""
-    code = re.compile(r"(``.+?``|`[^`]+`)")
+    """Docstrings are text with `code` and bullets; nothing else in them is markup."""
+    markup = re.compile(r"``(.+?)``|`([^`]+)`|^( *\* )|([\\*|_`])")
     for i, line in enumerate(lines):
-        parts = [
-            f"``{p.strip('`')}``" if code.fullmatch(p) else re.sub(r"([\\*|_`])", r"\\\1", p)
-            for p in code.split(line)
-        ]
-        lines[i] = "".join(parts)
+        lines[i] = markup.sub(lambda m: m[3] or (f"\\{m[4]}" if m[4] else f"``{m[1] or m[2]}``"), line)
 
 
 def skip(app, what, name, obj, skipped, options) -> bool | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import lab
 import pytest
 from pages import ROOT, SHOTS, serve
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route, ViewportSize, sync_playwright
 
 
 def made(tool: str, folder: str) -> Path:
@@ -49,9 +49,11 @@ def visit(browser) -> Iterator[Callable[..., Page]]:
     heard: list[str] = []
     with ExitStack() as stack:
 
-        def go(folder: Path, path: str, *, width: int = 1280, height: int = 900) -> Page:
+        def go(folder: Path, path: str, *, width: int = 1280, height: int = 900, dark: bool = False) -> Page:
             address = stack.enter_context(serve(folder))
-            context = stack.enter_context(browser.new_context(viewport={"width": width, "height": height}))
+            size: ViewportSize = {"width": width, "height": height}
+            scheme = "dark" if dark else "light"
+            context = stack.enter_context(browser.new_context(viewport=size, color_scheme=scheme))
             context.set_default_timeout(60_000)  # a busy machine is no fault
 
             def gate(route: Route) -> None:

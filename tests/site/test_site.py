@@ -98,6 +98,13 @@ def test_page(name, site, visit):
     assert not violations(page)
 
 
+@pytest.mark.parametrize("name", ["index", "site/api", f"notebooks/{NOTEBOOKS[1]}"])
+def test_dark(name, site, visit):
+    page = visit(site, f"{name}.html", dark=True)
+    page.screenshot(path=SHOTS / f"{Path(name).name}-dark.png")
+    assert not violations(page)
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_phone(name, site, visit):
     page = visit(site, f"{name}.html", width=390, height=844)
