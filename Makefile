@@ -51,7 +51,7 @@ site: .venv/.installed  ## pages of the executed notebooks, results, guides and 
 	$(BIN)/python tools/web.py
 
 slides: .venv/.installed  ## reveal.js decks of the notebooks and of the lecture, in build/slides
-	$(BIN)/python tools/slides.py
+	$(BIN)/python tools/decks.py
 
 address: .venv/.installed  ## make address REPO=owner/name: stamp badges, setup cells, README and CITATION.cff
 	$(BIN)/python tools/stamp.py $(REPO)

@@ -41,6 +41,7 @@ nb_render_markdown_format = "gfm"
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
 mathjax_path = "tex-svg-full.js"
+mathjax3_config = {"svg": {"scale": 0.9}}
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
@@ -68,8 +69,15 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
 
+
+def numbered(path: Path) -> str:
+    """A notebook's entry in the table of contents: its title after its number."""
+    title = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]).split("\n")[0].lstrip("# ")
+    return f"{int(path.name[:2])}. {title} <notebooks/{path.stem}>"
+
+
 CONTENTS = {
-    "Notebooks": ["notebooks/*"],
+    "Notebooks": [numbered(path) for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))],
     "Findings": ["RESULTS", "docs/claims", "benchmarks/README", "benchmarks/PRESETS"],
     "Teaching": ["teaching/README"],
     "Reference": ["site/api", "data/README", "data/zoo/README", "CONTRIBUTING"],
@@ -79,7 +87,7 @@ CONTENTS = {
 def contents() -> str:
     """The table of contents, which the home page gets below its text."""
     return "".join(
-        f"\n```{{toctree}}\n:hidden:\n:glob:\n:caption: {caption}\n\n" + "\n".join(pages) + "\n```\n"
+        f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(pages) + "\n```\n"
         for caption, pages in CONTENTS.items()
     )
 

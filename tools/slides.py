@@ -1,27 +1,17 @@
-"""Decks for the projector: one for each notebook, and the lecture of 90 minutes.
-
-python tools/slides.py [--out build/slides]
+"""What is on the slides of a notebook.
 
 Nothing is tagged: the template of the notebooks says what goes on a slide. Title; objectives; of each section
 question, answer and equations, then each figure with the first sentences of *What you should see*; the one code
 cell that calls the package most; claims; summary; quiz. The whole text is in the speaker's notes (key S).
-The lecture takes the sections that its plan in teaching/README.md names.
 """
 
-import argparse
 import html
 import re
-import shutil
-import sys
 from collections.abc import Iterator
-from pathlib import Path
-from string import Template
 from typing import NamedTuple
 
-import nbformat
 from nbconvert.filters import Highlight2HTML, markdown2html
 from nbformat import NotebookNode
-from web import ROOT, package
 
 ANSWER = re.compile(r"<details><summary>(.*?)</summary>(.*?)</details>", re.DOTALL)
 EQUATION = re.compile(r"(\$\$.*?\$\$)", re.DOTALL)
@@ -110,30 +100,6 @@ def ledger(claims: list[dict], at_once: int = 4) -> Iterator[Slide]:
         yield Slide(text(f"## Claims\n\n{table}"))
 
 
-def lecture(decks: dict[int, list[Slide]]) -> list[Slide]:
-    """The slides that the plan in teaching/README.md names, with a divider for each of its rows."""
-    guide = (ROOT / "teaching" / "README.md").read_text(encoding="utf-8")
-    plan = guide.split("### One lecture of 90 minutes")[1].split("\n###")[0]
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = [Slide(text(readme.split("\n\n")[0]) + text("A lecture of 90 minutes"))]
-    for minutes, what, where in re.findall(r"(?m)^\| (\d+–\d+) \| (.*) \| (.*) \|$", plan):
-        found.append(Slide(text(f"## {what[0].upper()}{what[1:]}\n\nMinutes {minutes}: {where}")))
-        if "README figure" in where:
-            ((alt, path),) = re.findall(r"!\[(.*?)\]\((.*?\.png)\)", readme)
-            found.append(picture("## The puzzle", Path(path).name, alt, ""))
-        for k, begin, one, last in re.findall(r"notebook (\d+), (?:(from) )?sections? (\d)(?:–(\d))?", where):
-            end = 99 if begin else int(last or one)
-            found += [s for s in decks[int(k)] if s.section and int(one) <= s.section <= end]
-        if "RESULTS.md" in where:
-            results = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
-            failed = re.findall(r"(?m)^- .*", results.split("## What does not hold")[1].split("\n## ")[0])
-            for k in range(0, len(failed), 5):
-                found.append(
-                    Slide(text("## What does not hold, or only in part\n\n" + "\n".join(failed[k : k + 5])))
-                )
-    return found
-
-
 def text(markdown: str) -> str:
     return markdown2html(markdown)
 
@@ -167,44 +133,3 @@ def last(markdown: str, enough: int = 40) -> str:
         if len(" ".join(found)) < enough:
             found.insert(0, sentence)
     return " ".join(found)
-
-
-def page(title: str, deck: list[Slide]) -> str:
-    sections = "\n".join(f'<section>{s.body}<aside class="notes">{text(s.notes)}</aside></section>' for s in deck)
-    template = Template((ROOT / "site" / "deck.html").read_text(encoding="utf-8"))
-    return template.substitute(title=html.escape(title), sections=sections)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "slides", help="folder for the decks")
-    out = parser.parse_args().out
-    shutil.rmtree(out, ignore_errors=True)
-    shutil.copytree(
-        package("reveal.js") / "dist", out / "reveal", ignore=shutil.ignore_patterns("*.map", "*.esm.js")
-    )
-    shutil.copytree(package("reveal.js") / "plugin" / "notes", out / "reveal" / "notes")
-    for path in (package("mathjax") / "es5" / "tex-svg-full.js", ROOT / "docs" / "readme.png"):
-        shutil.copy(path, out)
-    decks = {}
-    links = []
-    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
-        notebook = nbformat.read(path, as_version=4)
-        decks[int(path.name[:2])] = deck = slides(notebook)
-        title = notebook.cells[0].source.split("\n")[0].lstrip("# ")
-        (out / f"{path.stem}.html").write_text(page(title, deck), encoding="utf-8")
-        links.append((path.stem, title, len(deck)))
-    whole = lecture(decks)
-    (out / "lecture.html").write_text(page("A lecture of 90 minutes", whole), encoding="utf-8")
-    links.insert(0, ("lecture", "A lecture of 90 minutes", len(whole)))
-    items = "".join(f'<li><a href="{stem}.html">{html.escape(t)}</a>, {n} slides' for stem, t, n in links)
-    index = page("diffgauss: slides", [Slide(f"<h2>diffgauss: slides</h2><ul>{items}</ul>")])
-    (out / "index.html").write_text(index, encoding="utf-8")
-    for stem, _, n in links:
-        print(f"{stem:<28}{n:>3} slides")
-    print(f"{out / 'index.html'}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

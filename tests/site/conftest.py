@@ -26,7 +26,7 @@ def site() -> Path:
 
 @pytest.fixture(scope="session")
 def decks() -> Path:
-    return made("slides.py", "slides")
+    return made("decks.py", "slides")
 
 
 @pytest.fixture(scope="module")  # not the session: its event loop would disturb other tests

@@ -1,8 +1,9 @@
 """The decks in a browser without network: every slide fits, keys move, mathematics is set."""
 
 import pytest
-import slides
+from decks import page as deck
 from pages import ROOT, SHOTS
+from slides import Slide
 
 pytestmark = pytest.mark.slow
 NAMES = ["lecture", *sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))]
@@ -60,8 +61,8 @@ def test_the_lecture_has_the_sections_of_its_plan(decks, visit):
 
 
 def test_a_slide_that_is_cut_off_is_found(decks, visit):
-    tall = [slides.Slide("<h2>fits</h2>"), slides.Slide('<div style="height: 2000px">tall</div>')]
-    (decks / "planted.html").write_text(slides.page("planted", tall), encoding="utf-8")
+    tall = [Slide("<h2>fits</h2>"), Slide('<div style="height: 2000px">tall</div>')]
+    (decks / "planted.html").write_text(deck("planted", tall), encoding="utf-8")
     assert ["slide 2" in text for text in cut(visit(decks, "planted.html", width=1280, height=720))] == [True]
 
 
