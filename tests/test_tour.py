@@ -103,7 +103,7 @@ def test_training_goes_on_where_it_stopped(tmp_path, monkeypatch):
 
     def train(data, parked, steps):
         return live.train(
-            data, config, tmp_path / parked, seconds=1, steps=steps, tell=lambda *a: told.append(a[1:])
+            data, config, tmp_path / parked, seconds=1.0, steps=steps, tell=lambda *a: told.append(a[1:])
         )
 
     whole, losses = train(images, "whole", 192)

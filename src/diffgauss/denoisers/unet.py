@@ -72,7 +72,7 @@ class UNet(nnx.Module):
         self.up = nnx.data(
             [level([(2 * o, i)] + [(i, i)] * (blocks - 1)) for i, o in zip(into, widths, strict=True)]
         )
-        self.norm = Norm(width)
+        self.norm = Norm(width, rngs=rngs)
         self.last = Conv(width, n_pixel, kernel_init=zero, rngs=rngs)
 
     @classmethod
