@@ -1,9 +1,12 @@
 """Sphinx's configuration. Its source folder is the repository: links between files are links between pages."""
 
+import ast
+import inspect
 import json
 import re
 import shutil
 import sys
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -45,8 +48,7 @@ mathjax3_config = {"svg": {"scale": 0.9}}
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-autodoc_preserve_defaults = True
-autodoc_default_options = {"members": True, "special-members": "__call__"}
+autodoc_default_options = {"special-members": "__call__"}
 add_module_names = False
 
 html_theme = "sphinx_book_theme"
@@ -103,7 +105,11 @@ def modules() -> str:
             names = [f"{name}.{p.stem}" for p in sorted(folder.glob("[!_]*.py"))] if folder.is_dir() else [name]
             for module in names:
                 if not module.startswith("_") or module == "_core":
-                    text += f"\n### {module}\n\n```{{eval-rst}}\n.. automodule:: diffgauss.{module}\n```\n"
+                    members = (
+                        "" if module == "cli" else "\n   :members:"
+                    )  # its signatures are full of typer's objects
+                    directive = f".. automodule:: diffgauss.{module}{members}"
+                    text += f"\n### {module}\n\n```{{eval-rst}}\n{directive}\n```\n"
     return text
 
 
@@ -143,6 +149,15 @@ def plain(app, what, name, obj, options, lines: list[str]) -> None:
         lines[i] = markup.sub(lambda m: m[3] or (f"\\{m[4]}" if m[4] else f"``{m[1] or m[2]}``"), line)
 
 
+def written(app, what, name, obj, options, signature, returns) -> tuple[str, str | None] | None:
+    """A signature as the source has it, with the names of types in place of what they stand for."""
+    if what in ("function", "method"):
+        node = ast.parse(textwrap.dedent(inspect.getsource(obj))).body[0]
+        if isinstance(node, ast.FunctionDef):
+            node.args.args = [a for a in node.args.args if a.arg not in ("self", "cls")]
+            return f"({ast.unparse(node.args)})", ast.unparse(node.returns).strip("'") if node.returns else None
+
+
 def skip(app, what, name, obj, skipped, options) -> bool | None:
     """Leave out the fields of named tuples, whose only docstring is Python's."""
     return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field number") else None
@@ -157,5 +172,6 @@ def home(app, error) -> None:
 def setup(app) -> None:
     app.connect("source-read", prepare)
     app.connect("autodoc-process-docstring", plain)
+    app.connect("autodoc-process-signature", written)
     app.connect("autodoc-skip-member", skip)
     app.connect("build-finished", home)
