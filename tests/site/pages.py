@@ -24,7 +24,7 @@ def faults(folder: Path) -> list[str]:
         for path in sorted(folder.resolve().rglob("*.html"))
         if "_static" not in path.parts
     }
-    anchors = {path: {tag["id"] for tag in soup.find_all(id=True)} for path, soup in soups.items()}
+    anchors = {path: {str(tag["id"]) for tag in soup.find_all(id=True)} for path, soup in soups.items()}
     found = []
     for path, soup in soups.items():
         for image in soup.find_all("img"):
