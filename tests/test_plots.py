@@ -7,6 +7,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from PIL import Image
 
 from diffgauss import plots
 
@@ -168,3 +169,11 @@ def test_a_figure_without_a_description_is_refused(alt):
 
 def axes() -> Axes:
     return plots.figure()[1]
+
+
+def test_long_labels_beside_images_are_not_cut():
+    fig, ax = plots.figure(size=(7.0, 3.6))
+    labels = ["N = 64: mixture, denoised", "N = 60000: mixture, denoised"]
+    plots.images(np.zeros((4, 6, 28, 28)), ax=ax, row_labels=labels * 2, column_labels="abcdef")
+    picture = np.asarray(Image.open(io.BytesIO(plots.png(fig))).convert("L"))
+    assert picture[:, :2].min() > 200 > picture[:, 2:].min()  # no ink at the left edge

@@ -128,7 +128,7 @@ def case() -> Case:
     train, test = images[:200].astype(np.float32), images[200:].astype(np.float32)
     D_G, D_M = dg.GaussianDenoiser.from_data(train), dg.EmpiricalDenoiser.from_data(train)
     config = dg.TrainConfig(steps=1, sigma_data=float(train.std()))
-    return Case(train, test, D_G, D_G, D_G, D_M, config, np.ones(70), jax.random.key(0))
+    return Case(train, test, D_G, D_G, D_G, D_M, config, np.ones(70), jax.random.key(0), dg.karras_sigmas(10))
 
 
 def tables(*sections) -> list[list[list[str]]]:

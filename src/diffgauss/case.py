@@ -10,11 +10,10 @@ import numpy as np
 from diffgauss._core import Denoiser
 from diffgauss.denoisers.empirical import EmpiricalDenoiser
 from diffgauss.denoisers.gaussian import GaussianDenoiser
-from diffgauss.schedule import karras_sigmas
 from diffgauss.train import TrainConfig
 
-SIGMAS = karras_sigmas(10)
-"""The ten levels of Li et al. (2024)."""
+LEVELS = 10
+"""As many noise levels as in Li et al. (2024)."""
 
 PAIRS, SAMPLES = 200, 100
 """Noisy images for each number, and samples of each denoiser."""
@@ -27,7 +26,7 @@ DISTILLED, RANK = 4096, 256
 class Case:
     """train, test: shuffled images (N, s, s, c); D_θ: the network, with config and losses; D_L: its linear map.
 
-    D_G and D_M are the Gaussian and the empirical denoiser of train; key: of all noise.
+    D_G and D_M are the Gaussian and the empirical denoiser of train; key: of all noise; sigmas: the noise levels.
     """
 
     train: np.ndarray
@@ -39,6 +38,7 @@ class Case:
     config: TrainConfig
     losses: np.ndarray
     key: jax.Array
+    sigmas: jax.Array
 
     @property
     def all(self) -> dict[str, Denoiser]:
@@ -48,16 +48,17 @@ class Case:
     @property
     def noise(self) -> jax.Array:
         """Where all samples start: (SAMPLES, s, s, c), noise of the first level."""
-        return SIGMAS[0] * jax.random.normal(jax.random.fold_in(self.key, 100), (SAMPLES, *self.train.shape[1:]))
+        shape = SAMPLES, *self.train.shape[1:]
+        return self.sigmas[0] * jax.random.normal(jax.random.fold_in(self.key, 100), shape)
 
     def noisy(self, images: np.ndarray, level: int) -> tuple[jax.Array, jax.Array]:
-        """PAIRS images, repeated where there are fewer, and the same with noise of SIGMAS[level]."""
+        """PAIRS images, repeated where there are fewer, and the same with noise of sigmas[level]."""
         x0 = jnp.asarray(images[np.arange(PAIRS) % len(images)])
-        return x0, x0 + SIGMAS[level] * jax.random.normal(jax.random.fold_in(self.key, level), x0.shape)
+        return x0, x0 + self.sigmas[level] * jax.random.normal(jax.random.fold_in(self.key, level), x0.shape)
 
     def over_levels(self, measure: Callable, images: np.ndarray) -> np.ndarray:
         """measure(x0, x, σ) of clean and noisy images at each of the ten levels: (10,)."""
-        return np.array([float(measure(*self.noisy(images, i), SIGMAS[i])) for i in range(len(SIGMAS))])
+        return np.array([float(measure(*self.noisy(images, i), self.sigmas[i])) for i in range(LEVELS)])
 
 
 @jax.jit

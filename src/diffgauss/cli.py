@@ -9,7 +9,7 @@ from typing import Annotated
 import jax
 import typer
 
-from diffgauss import zoo
+from diffgauss import tour, zoo
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Diffusion models and their Gaussian bias.")
 shelf = typer.Typer(no_args_is_help=True, help="The zoo: networks trained once, shipped with their snapshots.")
@@ -47,8 +47,6 @@ def show_around(
     Mean and covariance, D_M and D_G, a small network, its linear map, and how the four compare. After a stop the
     same command goes on.
     """
-    from diffgauss import tour  # not above: it makes an array, and several processes have to join before the first
-
     with _errors():
         tour.run(images, out, size=size, grey=grey, minutes=minutes, steps=steps, seed=seed, say=typer.echo)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from diffgauss import plots
 from diffgauss.agreement import sample_cosine, sample_r2
-from diffgauss.case import DISTILLED, PAIRS, RANK, SAMPLES, SIGMAS, Case, answer
+from diffgauss.case import DISTILLED, PAIRS, RANK, SAMPLES, Case, answer
 from diffgauss.denoisers.unet import parameters
 from diffgauss.linear_metrics import linearity
 from diffgauss.metrics import generalization, score_rmse
@@ -22,13 +22,13 @@ def linear(case: Case) -> Section:
         case.over_levels(lambda _, x, s, u=u: linearity(case.D_θ, x[:half], x[half:], s, mean=u), case.test)
         for u in (None, case.D_G.mean)
     )
-    where = f"{SIGMAS[int(np.argmin(centred))]:.2g}"
+    where = f"{case.sigmas[int(np.argmin(centred))]:.2g}"
     short = f"The network's centred linearity score is at least {centred.min():.3f}, lowest at σ = {where}."
     return Section("How linear the network is", short, (
         "The linearity score compares the network's answer to a mixture of two noisy images with the same mixture "
         "of its two answers, as the cosine between them: 1 for a linear map. Centred, the mean image is taken off "
         "first, which makes the score of every D_G exactly 1.",
-        over_levels(SIGMAS, {"centred": centred, "raw": raw}, "linearity score",
+        over_levels(case.sigmas, {"centred": centred, "raw": raw}, "linearity score",
                     f"Linearity score of the network over σ, at least {centred.min():.3f} centred.",
                     "Networks that generalize stay close to 1, with their lowest score at a middle σ; networks "
                     f"that memorize dip further. The lowest here: {centred.min():.3f} centred, at σ = {where}, and "
@@ -46,13 +46,14 @@ def distances(case: Case) -> Section:
     closer = (held["D_G"] < held["D_M"]).sum()
     peaks = ", ".join(f"{h.max():.3f} of {n}" for n, h in held.items())
     rows = [
-        (f"{s:.3g}", *(f"{part[n][i]:.3f}" for part in (held, seen) for n in others)) for i, s in enumerate(SIGMAS)
+        (f"{s:.3g}", *(f"{part[n][i]:.3f}" for part in (held, seen) for n in others))
+        for i, s in enumerate(case.sigmas)
     ]
     short = f"On held-out images D_G is closer to the network than D_M is at {closer} of ten noise levels."
     return Section("What the network resembles", short, (
         "The claim of Li, Dai and Qu (2024): a network that generalizes is close to its linear map D_L, which is "
         "close to D_G, and far from D_M, although D_M has the least training loss.",
-        over_levels(SIGMAS, held, "distance from $D_θ$ (RMSE)",
+        over_levels(case.sigmas, held, "distance from $D_θ$ (RMSE)",
                     f"Distance of D_L, D_G and D_M from the network over σ; the largest are {peaks}.",
                     f"Lower is more alike. On held-out images D_G is closer to the network than D_M is at {closer} "
                     f"of the ten levels. The largest distances: {peaks}."),
@@ -64,13 +65,13 @@ def distances(case: Case) -> Section:
 def samples(case: Case) -> Section:
     """Samples and paths of all four from the same noise, how new they are, how far they agree.  Equations 1, 9."""
     u = np.asarray(case.D_G.mean)
-    made = {name: np.asarray(sample(D, case.noise, SIGMAS)) for name, D in case.all.items()}
-    names, levels = [f"${name}$" for name in made], [f"{s:.2g}" for s in SIGMAS]
+    made = {name: np.asarray(sample(D, case.noise, case.sigmas)) for name, D in case.all.items()}
+    names, levels = [f"${name}$" for name in made], [f"{s:.2g}" for s in case.sigmas]
     fig, ax = plots.figure(size=(5.0, 2.6))
     plots.images(np.stack([m[:8] for m in made.values()]), ax=ax, row_labels=names)
     walk, ax = plots.figure(size=(5.0, 2.4))
-    plots.images(np.stack([_answers(D, case.noise[:1]) for D in case.all.values()]), ax=ax, row_labels=names,
-                 column_labels=levels)  # fmt: skip
+    answers = np.stack([_answers(D, case.noise[:1], case.sigmas) for D in case.all.values()])
+    plots.images(answers, ax=ax, row_labels=names, column_labels=levels)
     new = {name: generalization(m, case.train) for name, m in made.items()}
     real = generalization(case.test[:SAMPLES], case.train)
     rows = [
@@ -125,9 +126,9 @@ def limits(case: Case, settings: dict[str, str]) -> Section:
     ))  # fmt: skip
 
 
-def _answers(D, noise) -> np.ndarray:
+def _answers(D, noise, sigmas) -> np.ndarray:
     """D(x(σ); σ) along one path: (10, s, s, c)."""
-    return np.concatenate([answer(D, x, s) for x, s in zip(trajectory(D, noise, SIGMAS), SIGMAS, strict=True)])
+    return np.concatenate([answer(D, x, s) for x, s in zip(trajectory(D, noise, sigmas), sigmas, strict=True)])
 
 
 def _agreement(made: np.ndarray, reference: np.ndarray | None, u: np.ndarray) -> Sequence[str]:

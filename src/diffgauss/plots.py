@@ -44,6 +44,7 @@ def png(fig: Figure) -> bytes:
     """The figure as PNG bytes."""
     buffer = io.BytesIO()
     with mpl.rc_context(_STYLE):
+        fig.draw_without_rendering()  # one pass of the layout more: after one, labels beside images may be cut
         fig.savefig(buffer, format="png")
     return buffer.getvalue()
 

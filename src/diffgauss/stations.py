@@ -6,7 +6,7 @@ import numpy as np
 
 from diffgauss import plots
 from diffgauss._core import Denoiser
-from diffgauss.case import PAIRS, SIGMAS, Case
+from diffgauss.case import PAIRS, Case
 from diffgauss.evaluate import weighted_loss
 from diffgauss.metrics import score_rmse
 from diffgauss.report import Picture, Section, Table, over_levels
@@ -62,12 +62,12 @@ def two_denoisers(case: Case) -> Section:
     """A held-out image denoised by D_G and D_M at five levels; how many images D_M averages.  Equations 4, 7."""
     columns, counts = [], []
     for i in SHOWN:
-        (x0, x), s = case.noisy(case.test, i), SIGMAS[i]
+        (x0, x), s = case.noisy(case.test, i), case.sigmas[i]
         columns.append(
             jnp.concatenate([x0[:1], x[:1] / jnp.sqrt(1 + s**2), case.D_G(x[:1], s), case.D_M(x[:1], s)])
         )
         counts.append(np.median(np.exp(case.D_M.entropy(x, s))))
-    levels = [f"σ = {SIGMAS[i]:.2g}" for i in SHOWN]
+    levels = [f"σ = {case.sigmas[i]:.2g}" for i in SHOWN]
     fig, ax = plots.figure(size=(5.0, 4.0))
     names = ("image", "noisy", "$D_G$", "$D_M$")
     plots.images(np.stack(columns, 1), ax=ax, row_labels=names, column_labels=levels)
@@ -117,7 +117,7 @@ def training(case: Case) -> Section:
               ("denoiser", "training", "held-out"), [(n, f"{a:.3f}", f"{b:.3f}") for n, (a, b) in loss.items()]),
         "D_M has the least loss on training images. Its loss on held-out images is higher because it only "
         "remembers; the same gap in the network's row would mean that the network remembers too.",
-        over_levels(SIGMAS, errors, "error (RMSE)",
+        over_levels(case.sigmas, errors, "error (RMSE)",
                     f"Error of four denoisers over σ, {min(map(np.min, errors.values())):.3f} at the least and "
                     f"{max(map(np.max, errors.values())):.2f} at most.",
                     f"Distance of each answer from the clean image, root mean square over pixels, which run from "

@@ -11,12 +11,13 @@ from tqdm.auto import tqdm
 
 from diffgauss import comparisons, live, report, stations
 from diffgauss._core import Denoiser
-from diffgauss.case import DISTILLED, PAIRS, RANK, SAMPLES, SIGMAS, Case, answer
+from diffgauss.case import DISTILLED, LEVELS, PAIRS, RANK, SAMPLES, Case, answer
 from diffgauss.data import load, subset
 from diffgauss.denoisers.empirical import EmpiricalDenoiser
 from diffgauss.denoisers.gaussian import GaussianDenoiser
 from diffgauss.distill import distill
 from diffgauss.report import Section
+from diffgauss.schedule import karras_sigmas
 from diffgauss.train import TrainConfig
 
 NEEDED = {"train": 64, "test": 16}
@@ -69,8 +70,9 @@ def run(
     D, losses = live.train(train, config, parked, seconds=60 * minutes, steps=steps, tell=tell)
     bar = tqdm(total=1 + len(STATIONS), desc="distillation")
     key, rank = jax.random.key(seed), min(RANK, len(D_G.lam))
-    D_L = distill(D, train, SIGMAS, key=jax.random.fold_in(key, 200), samples=DISTILLED, base=D_G, rank=rank)
-    case = Case(train, test, D, D_L, D_G, D_M, config, losses, key)
+    sigmas = karras_sigmas(LEVELS)
+    D_L = distill(D, train, sigmas, key=jax.random.fold_in(key, 200), samples=DISTILLED, base=D_G, rank=rank)
+    case = Case(train, test, D, D_L, D_G, D_M, config, losses, key, sigmas)
     sections = []
     for station in STATIONS:
         bar.update()
@@ -105,7 +107,7 @@ def _check(train: np.ndarray, test: np.ndarray) -> None:
 
 def _rest(D, D_G, D_M, train) -> float:
     """Seconds that the analysis takes: what each denoiser needs for an image times the images that it will see."""
-    fitted, levels, drawn = DISTILLED * len(SIGMAS), PAIRS * len(SIGMAS), SAMPLES * 2 * len(SIGMAS)
+    fitted, levels, drawn = DISTILLED * LEVELS, PAIRS * LEVELS, SAMPLES * 2 * LEVELS
     x, total = np.resize(train, (PAIRS, *train.shape[1:])), 0.0
     for denoiser, images in (
         (D, fitted + 9 * levels + drawn),
