@@ -52,7 +52,14 @@ def faults(notebook: NotebookNode, folder: Path, python: Path, cache: str) -> li
     nbformat.write(notebook, folder / "alone.ipynb")
     before = colab.installed()
     assert before == colab.pins()
-    command = [python, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=900"]  # a busy machine is no fault
+    command = [
+        python,
+        "-m",
+        "pytest",
+        "--nbval-lax",
+        "--nbval-current-env",
+        "--nbval-cell-timeout=900",
+    ]  # a busy machine is no fault
     command += ["--durations=5", "-p", "no:cacheprovider", "alone.ipynb"]
     variables = colab.clean(DIFFGAUSS_SOURCE=colab.source(), PIP_CACHE_DIR=cache)
     run = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=3000)
