@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import colab
-from playwright.sync_api import Browser, BrowserType, ConsoleMessage, Locator, Page
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, sync_playwright
 
 TOKEN = "notebooks"
 SHOTS = colab.ROOT / "build" / "browser"
@@ -27,15 +28,25 @@ DONE = """([cells, traceback]) => {
 
 
 def chromium() -> str | None:
-    """The path of Chromium; where there is none, root tries Debian's package."""
-    if shutil.which("chromium") is None and shutil.which("apt-get") and os.geteuid() == 0:
+    """The path of Chromium or Chrome; where there is neither, root tries Debian's package."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    if not any(map(shutil.which, names)) and shutil.which("apt-get") and os.geteuid() == 0:
         install = "apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium"
         subprocess.run(["sh", "-c", install], capture_output=True)
-    return shutil.which("chromium")
+    return next(filter(None, map(shutil.which, names)), None)
 
 
-def launch(kind: BrowserType, path: str) -> Browser:
-    return kind.launch(executable_path=path, args=CALM)
+@pytest.fixture(scope="module")  # not the session: its event loop would disturb other tests
+def browser() -> Iterator[Browser]:
+    """Chromium without a window. Where there is none the tests are left out, or fail if BROWSER is set."""
+    path = chromium()
+    if path is None:
+        message = "no Chromium: `apt-get install chromium` brings Debian's (root's run does it alone)"
+        pytest.fail(message) if os.environ.get("BROWSER") else pytest.skip(message)
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=CALM)
+        yield opened
+        opened.close()
 
 
 @contextmanager

@@ -13,9 +13,10 @@ import colab
 import lab
 import nbformat
 import pytest
+from lab import browser as browser  # a fixture
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page
 
 pytestmark = pytest.mark.slow
 ALL = os.environ.get("BROWSER") == "all"  # `make browser`
@@ -48,18 +49,6 @@ slider = ipywidgets.IntSlider(min=0, max=2, continuous_update=False)
 display(ipywidgets.VBox([slider, ipywidgets.interactive_output(show, {"n": slider})]))"""
 LOG = """display(Javascript("console.error('planted')"))"""
 OBSERVE = """slider.observe(lambda change: 1 / change["new"], "value")"""
-
-
-@pytest.fixture(scope="module")  # not the session: its event loop would disturb other tests
-def browser() -> Iterator[Browser]:
-    path = lab.chromium()
-    if path is None:
-        message = "no Chromium: `apt-get install chromium` brings Debian's (root's run does it alone)"
-        pytest.fail(message) if ALL else pytest.skip(message)
-    with sync_playwright() as playwright:
-        opened = lab.launch(playwright.chromium, path)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
