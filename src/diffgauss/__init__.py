@@ -13,6 +13,10 @@ from diffgauss.denoisers.empirical import EmpiricalDenoiser as EmpiricalDenoiser
 from diffgauss.denoisers.gaussian import GaussianDenoiser as GaussianDenoiser
 from diffgauss.denoisers.linear import LinearDenoiser as LinearDenoiser
 from diffgauss.denoisers.linear import affine as affine
+from diffgauss.denoisers.local import LocalDenoiser as LocalDenoiser
+from diffgauss.denoisers.local import calibrate_sizes as calibrate_sizes
+from diffgauss.denoisers.mixture import MixtureDenoiser as MixtureDenoiser
+from diffgauss.denoisers.screened import ScreenedDenoiser as ScreenedDenoiser
 from diffgauss.denoisers.unet import EDMDenoiser as EDMDenoiser
 from diffgauss.denoisers.unet import UNet as UNet
 from diffgauss.descent import distill_sgd as distill_sgd

@@ -35,15 +35,21 @@ def load(name: str = "fashion-mnist", split: str = "train", classes: Sequence[in
     """
     if name != "fashion-mnist":
         raise ValueError(f"got name {name!r}; the data sets at hand are: 'fashion-mnist'")
-    if split not in ("train", "test"):
-        raise ValueError(f"got split {split!r}; needs 'train' or 'test'")
     pixels = _read_idx(folder(), split, "images").reshape(-1, 28, 28, 1)
     if classes is not None:
-        labels = _read_idx(folder(), split, "labels")
-        pixels = pixels[np.isin(labels, [_class_number(c) for c in classes])]
+        pixels = pixels[np.isin(labels(split), [_class_number(c) for c in classes])]
         if not len(pixels):
             raise ValueError(f"got classes {list(classes)!r}; needs at least one of {CLASSES}")
     return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
+
+
+def labels(split: str = "train") -> np.ndarray:
+    """The class of each image, a number 0-9 that names ``CLASSES``: uint8 (N,), in the order of ``load``.
+
+    Raises ValueError for an unknown split and for a file whose checksum is wrong, FileNotFoundError for one that is
+    missing.  Xiao, Rasul & Vollgraf (2017).
+    """
+    return _read_idx(folder(), split, "labels")
 
 
 def folder() -> Path:
@@ -86,6 +92,8 @@ def _class_number(c: int | str) -> int:
 
 
 def _read_idx(where: Path, split: str, kind: str) -> np.ndarray:
+    if (split, kind) not in _FILES:
+        raise ValueError(f"got split {split!r}; needs 'train' or 'test'")
     file, expected = _FILES[split, kind]
     path = where / file
     if not path.is_file():
