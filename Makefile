@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test quick lab bench notebooks address constraints clean
+.PHONY: help run test quick lab bench notebooks results student address constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -33,6 +33,12 @@ bench: .venv/.installed  ## the table of speed ratios against peers, in build/be
 
 notebooks: .venv/.installed  ## re-execute the notebooks in place, normalise and stamp them (before a commit)
 	$(BIN)/python tools/execute.py
+
+results: .venv/.installed  ## write RESULTS.md from the executed notebooks
+	$(BIN)/python tools/results.py
+
+student: .venv/.installed  ## copies for students, without answers and outputs, in build/student
+	$(BIN)/python tools/student.py
 
 address: .venv/.installed  ## make address REPO=owner/name: stamp badges, setup cells, README and CITATION.cff
 	$(BIN)/python tools/stamp.py $(REPO)

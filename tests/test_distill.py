@@ -163,20 +163,6 @@ def test_the_low_rank_result_is_the_dense_one_on_the_leading_components():
         np.testing.assert_allclose(W, dense.W[k], atol=1e-5)
 
 
-@pytest.mark.slow
-def test_compressing_keeps_the_leading_part_and_the_value_at_the_mean():
-    W, b, D_L = of_a_linear_one()
-    D_G = dg.GaussianDenoiser.from_data(points())
-    for rank in (1, 6):
-        small = dg.compress(D_L, D_G, rank=rank)
-        for k, sigma in enumerate((20.0, 1.0, 0.05)):
-            W_G = np.asarray(dg.affine(D_G, (6,), sigma)[0])
-            left, s, right = np.linalg.svd(np.asarray(D_L.W[k]) - W_G)
-            got = np.asarray(dg.affine(small, (6,), sigma)[0])
-            np.testing.assert_allclose(got, W_G + (left[:, :rank] * s[:rank]) @ right[:rank], atol=1e-5)
-            np.testing.assert_allclose(small(D_G.mean[None], sigma), D_L(D_G.mean[None], sigma), atol=1e-5)
-
-
 def test_the_same_key_gives_the_same_bits_and_batches_are_only_a_matter_of_memory():
     D, data = Partial(bent), points()
 
@@ -294,16 +280,6 @@ def test_descent_refuses_bad_arguments(unchecked, change, message):
     arguments = {"data": points(), "sigma": 1.0, "key": jax.random.key(0), "steps": 1, "rate": 1.0} | change
     with pytest.raises(ValueError, match=message):
         dg.distill_sgd(Partial(lambda x, sigma: x), **arguments)
-
-
-def test_only_a_full_linear_denoiser_is_compressed():
-    _, _, D_L = of_a_linear_one()
-    D_G = dg.GaussianDenoiser.from_data(points())
-    for rank, base, D in [(0, D_G, D_L), (7, D_G, D_L), (1, dg.GaussianDenoiser.from_data(points(9, 4)), D_L)]:
-        with pytest.raises(ValueError, match="needs 1 ≤ rank ≤ 6, a full W without V, and 6 numbers"):
-            dg.compress(D, base, rank=rank)
-    with pytest.raises(ValueError, match=r"V \(3, 6, 2\)"):
-        dg.compress(dg.compress(D_L, D_G, rank=2), D_G, rank=1)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ def fresh(monkeypatch):
 @pytest.fixture
 def shown(monkeypatch):
     seen = []
-    monkeypatch.setattr(lesson, "display", seen.append)
+    monkeypatch.setattr(lesson, "display", lambda bundle, *, raw: seen.append(bundle))
     return seen
 
 
@@ -83,7 +83,8 @@ def test_summary_counts_each_number_once(capsys):
 
 
 def claim(id, verdict, recorded):
-    return Claim(id, "it is so", "0.5", "0.6 [0.5, 0.7]", "≥ 0.4", verdict, recorded, "28×28, not 64×64")
+    why = "" if verdict == "holds" else "the data are small"
+    return Claim(id, "it is so", "0.5", "0.6 [0.5, 0.7]", "≥ 0.4", verdict, recorded, "28×28, not 64×64", why)
 
 
 def test_a_failing_claim_is_a_finding_and_only_a_changed_verdict_fails(shown, capsys):
@@ -97,9 +98,17 @@ def test_a_failing_claim_is_a_finding_and_only_a_changed_verdict_fails(shown, ca
 
 def test_the_ledger_shows_every_field_but_the_record(shown):
     lesson.ledger(claim("C1", "holds", "holds"), claim("C2", "fails", "fails"))
-    rows = shown[0].data.splitlines()
-    assert len(rows) == 4 and {row.count("|") for row in rows} == {8}
+    rows = shown[0]["text/markdown"].splitlines()
+    assert len(rows) == 6 and {row.count("|") for row in rows[:4]} == {8}
     assert rows[3] == "| C2 | it is so | 0.5 | 0.6 [0.5, 0.7] | ≥ 0.4 | **fails** | 28×28, not 64×64 |"
+    assert rows[5] == "C2 fails: the data are small"
+    assert [c["verdict"] for c in shown[0][lesson.CLAIMS]] == ["holds", "fails"]
+
+
+def test_a_verdict_that_does_not_hold_needs_its_reason(shown):
+    with pytest.raises(ValueError, match="C2: got no why; a verdict other than 'holds' needs its reason"):
+        lesson.ledger(claim("C1", "holds", "holds"), claim("C2", "partly", "partly")._replace(why=""))
+    assert not shown
 
 
 def test_an_exercise_returns_the_reference_whatever_the_answer(capsys):

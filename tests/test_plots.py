@@ -148,6 +148,8 @@ def test_show_carries_its_description(monkeypatch):
     assert seen["metadata"] == {"image/png": {"alt": "Two curves cross at σ = 1."}} and seen["raw"]
     assert seen["data"]["text/plain"] == "Two curves cross at σ = 1."
     assert seen["data"]["image/png"].startswith(b"\x89PNG")
+    plots.show(plots.figure()[0], "Two curves cross at σ = 1.", paper="F2")
+    assert seen["metadata"]["image/png"]["paper"] == "F2"
 
 
 @pytest.mark.parametrize("alt", ["", "  \n"])

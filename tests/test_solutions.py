@@ -21,6 +21,21 @@ PLAUSIBLE_BUT_WRONG = {
     "4a": [0, 1, 1.414],
     "4b": [lambda x1, x2, alpha: alpha * x1 + (1 - alpha) * x2, lambda x1, x2, alpha: x1],
     "4c": ["a", "c", 4],
+    "5a": [2, 0.8, 0.667],
+    "5b": [lambda U, lam, sigma: U @ U.T, lambda U, lam, sigma: (U * (lam / (lam + sigma))[None]) @ U.T],
+    "5c": ["b", "c", ""],
+    "6a": [1, 0.25, 2],
+    "6b": [
+        lambda lam, sigma, sigma_next: (lam + sigma_next**2) / (lam + sigma**2),
+        lambda lam, sigma, sigma_next: lam * sigma_next / sigma,
+    ],
+    "6c": ["a", "b", 6],
+    "7a": [0.5, 16, 0.0039],
+    "7b": [
+        lambda x, y, mean: solutions.agreement(x, y, 0 * mean),
+        lambda x, y, mean: ((x - mean[None]) * (y - mean[None])).sum(-1),
+    ],
+    "7c": ["a", "c", ""],
 }
 
 
@@ -71,3 +86,16 @@ def test_midpoint_calls_the_denoiser_twice_at_the_ends_of_half_a_step():
 
     solutions.midpoint(D, jnp.ones((1, 2)), 3.0, 1.0)
     assert asked == [3.0, 2.0]
+
+
+def test_agreement_and_flow_factor_are_what_the_package_has():
+    import diffgauss as dg
+
+    rng = np.random.default_rng(0)
+    x, y, u = rng.standard_normal((5, 8)), rng.standard_normal((5, 8)), rng.standard_normal(8)
+    got = solutions.agreement(*(jnp.asarray(a, jnp.float32) for a in (x, y, u)))
+    assert float(got) == pytest.approx(dg.sample_cosine(x, y, mean=u).value, abs=1e-5)
+    D = dg.GaussianDenoiser.from_data(rng.standard_normal((50, 3)))
+    z = jnp.ones((1, len(D.lam)))
+    moved = (D.flow(D.mean[None] + z @ D.U.T, 2.0, 0.5) - D.mean[None]) @ D.U
+    np.testing.assert_allclose(moved[0], solutions.flow_factor(D.lam, 2.0, 0.5), rtol=1e-4)

@@ -20,7 +20,6 @@ from diffgauss.denoisers.screened import ScreenedDenoiser as ScreenedDenoiser
 from diffgauss.denoisers.unet import EDMDenoiser as EDMDenoiser
 from diffgauss.denoisers.unet import UNet as UNet
 from diffgauss.descent import distill_sgd as distill_sgd
-from diffgauss.distill import compress as compress
 from diffgauss.distill import distill as distill
 from diffgauss.jacobian import jacobian_gains as jacobian_gains
 from diffgauss.jacobian import jacobian_svd as jacobian_svd

@@ -28,13 +28,15 @@ def sample_r2(
     """
     x, y = _about(samples, reference, mean)
     error, spread = ((x - y) ** 2).sum(-1), (y**2).sum(-1)
-    return _bootstrap(lambda a, b: 1 - a / b, error, spread, seed, resamples)
+    if not spread.any():
+        raise ValueError("the references all equal the mean; needs some spread to explain")
+    return _bootstrap(lambda rows: 1 - error[rows].sum(-1) / spread[rows].sum(-1), len(x), seed, resamples)
 
 
 def sample_cosine(
     samples: ArrayLike, reference: ArrayLike, *, mean: ArrayLike | None = None, seed: int = 0, resamples: int = 2000
 ) -> Interval:
-    """E cos∠(xᵢ − u, x'ᵢ − u), centred because images share a mean that would inflate it.
+    """Medianᵢ cos∠(xᵢ − u, x'ᵢ − u), centred because images share a mean that would inflate it.
 
     Arguments, interval and errors as ``sample_r2``.  Efron & Tibshirani (1993), Ch. 13.
     """
@@ -42,7 +44,8 @@ def sample_cosine(
     norms = np.linalg.norm(x, axis=-1) * np.linalg.norm(y, axis=-1)
     if not norms.all():
         raise ValueError(f"pair {int(np.argmin(norms))} has a member equal to the mean; needs an angle")
-    return _bootstrap(lambda a, b: a / b, (x * y).sum(-1) / norms, np.ones(len(x)), seed, resamples)
+    each = (x * y).sum(-1) / norms
+    return _bootstrap(lambda rows: np.median(each[rows], -1), len(x), seed, resamples)
 
 
 def _about(samples, reference, mean):
@@ -58,12 +61,10 @@ def _about(samples, reference, mean):
     return (x - u).reshape(len(x), -1), (y - u).reshape(len(y), -1)
 
 
-def _bootstrap(ratio, top, bottom, seed, resamples):
-    """ratio(Σ top, Σ bottom) over all rows, and its 2.5 and 97.5 % points over rows drawn with repetition."""
+def _bootstrap(statistic, k, seed, resamples):
+    """statistic of all k rows, and its 2.5 and 97.5 % points over rows drawn with repetition."""
     if resamples < 1:
         raise ValueError(f"resamples = {resamples}; needs at least 1")
-    if not bottom.sum() > 0:
-        raise ValueError("the references all equal the mean; needs some spread to explain")
-    rows = np.random.default_rng(seed).integers(0, len(top), (resamples, len(top)))
-    low, high = np.quantile(ratio(top[rows].sum(1), bottom[rows].sum(1)), [0.025, 0.975])
-    return Interval(float(ratio(top.sum(), bottom.sum())), float(low), float(high))
+    rows = np.random.default_rng(seed).integers(0, k, (resamples, k))
+    low, high = np.quantile(statistic(rows), [0.025, 0.975])
+    return Interval(float(statistic(np.arange(k))), float(low), float(high))

@@ -117,22 +117,3 @@ def _whole(A: np.ndarray, a: np.ndarray, base: GaussianDenoiser, V: Array | None
         return A.astype(np.float32), (a - A @ (np.asarray(V, np.float64).T @ u)).astype(np.float32)
     W = (np.asarray(affine(base, base.mean.shape, sigma)[0]) + A).astype(np.float32)
     return W, (u + a - W @ u).astype(np.float32)
-
-
-def compress(D_L: LinearDenoiser, base: GaussianDenoiser, *, rank: int) -> LinearDenoiser:
-    """W − W_G cut to its leading singular values, level by level: the low-rank form, 2·rank·d numbers a level.
-
-    At base's mean u nothing changes. Raises ValueError for a D_L that is low-rank already, another base or rank.
-    Eckart & Young (1936): the closest matrices of that rank to W − W_G.
-    """
-    n, d, _ = D_L.W.shape
-    if D_L.V is not None or base.mean.size != d or not 1 <= rank <= d:
-        got = f"rank = {rank}, V {None if D_L.V is None else D_L.V.shape}, base of {base.mean.size} numbers"
-        raise ValueError(f"{got}; needs 1 ≤ rank ≤ {d}, a full W without V, and {d} numbers")
-    u, kept = np.asarray(base.mean, np.float64).ravel(), []
-    for sigma, W, b in zip(D_L.sigmas, np.asarray(D_L.W), np.asarray(D_L.b).reshape(n, d), strict=True):
-        left, s, right = np.linalg.svd(W.astype(np.float64) - np.asarray(affine(base, base.mean.shape, sigma)[0]))
-        A, V = left[:, :rank] * s[:rank], right[:rank].T
-        kept.append((A, W @ u + b - u - A @ (V.T @ u), V))
-    W, b, V = (jnp.asarray(np.stack(parts), jnp.float32) for parts in zip(*kept, strict=True))
-    return LinearDenoiser(D_L.sigmas, W, b.reshape(D_L.b.shape), V, base)

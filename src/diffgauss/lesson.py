@@ -7,7 +7,7 @@ import warnings
 from typing import Any, Literal, NamedTuple
 
 import jax
-from IPython.display import Markdown, display
+from IPython.display import display
 from packaging.requirements import Requirement
 
 from diffgauss.solutions import EXERCISES
@@ -96,7 +96,10 @@ def exercise(name: str, answer: Any = None) -> Any:
 
 
 class Claim(NamedTuple):
-    """A row of the ledger: the paper's claim and number, ours with its interval, and the verdict."""
+    """A row of the ledger: the paper's claim and number, ours with its interval, and the verdict.
+
+    why: for a verdict other than "holds", which part falls short, and the reason as far as it is known.
+    """
 
     id: str
     claim: str
@@ -106,10 +109,20 @@ class Claim(NamedTuple):
     verdict: Verdict
     recorded: Verdict
     scale: str
+    why: str = ""
+
+
+CLAIMS = "application/vnd.diffgauss.claims+json"
+"""The type under which an executed notebook keeps its claims, for RESULTS.md."""
 
 
 def ledger(*claims: Claim) -> None:
-    """Show the claims as a table. A verdict is a finding; only one that differs from the recorded one fails."""
+    """Show the claims as a table. A verdict is a finding; only one that differs from the recorded one fails.
+
+    Raises ValueError for a verdict other than "holds" without its why.
+    """
+    if silent := [c.id for c in claims if c.verdict != "holds" and not c.why]:
+        raise ValueError(f"{', '.join(silent)}: got no why; a verdict other than 'holds' needs its reason")
     head = ("id", "claim", "paper", "ours", "criterion, set before the run", "verdict", "difference in scale")
     rows = [head, ("---",) * len(head)]
     for c in claims:
@@ -118,7 +131,9 @@ def ledger(*claims: Claim) -> None:
         _outcomes[f"verdict {c.id}"] = passed
         if not passed:
             print(f"✗ verdict {c.id}: got {c.verdict}, recorded {c.recorded}")
-    display(Markdown("\n".join("| " + " | ".join(row) + " |" for row in rows)))
+    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    table += "".join(f"\n\n{c.id} {c.verdict}: {c.why}" for c in claims if c.why)
+    display({"text/markdown": table, CLAIMS: [c._asdict() for c in claims]}, raw=True)
 
 
 def summary() -> None:

@@ -29,14 +29,16 @@ def figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (6.0,
         return fig, fig.subplots(rows, columns)
 
 
-def show(fig: Figure, alt: str) -> None:
+def show(fig: Figure, alt: str, *, paper: str = "") -> None:
     """Put the figure into the notebook with its description for those who cannot see it.
 
+    paper: the figures of Li et al. (2024) whose counterpart it is, such as "F2 F3", for RESULTS.md.
     Raises ValueError for an empty alt.
     """
     if not alt.strip():
         raise ValueError("got an empty alt text; needs a sentence that says what the figure shows")
-    display({"image/png": png(fig), "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
+    about = {"alt": alt} | ({"paper": paper} if paper else {})
+    display({"image/png": png(fig), "text/plain": alt}, raw=True, metadata={"image/png": about})
 
 
 def png(fig: Figure) -> bytes:

@@ -37,6 +37,22 @@ def mixture(x1, x2, alpha):
     return alpha * x1 + (1 - alpha**2) ** 0.5 * x2
 
 
+def wiener(U, lam, sigma):
+    """W_G = U diag(λ/(λ + σ²)) Uᵀ.  Equation 7."""
+    return (U * (lam / (lam + sigma**2))[None]) @ U.T
+
+
+def flow_factor(lam, sigma, sigma_next):
+    """√((λ + σ'²)/(λ + σ²)): what the exact Gaussian flow does to each component.  Equation 11."""
+    return jnp.sqrt((lam + sigma_next**2) / (lam + sigma**2))
+
+
+def agreement(x, y, mean):
+    """Medianᵢ cos∠(xᵢ − u, yᵢ − u)."""
+    x, y = x - mean[None], y - mean[None]
+    return jnp.median((x * y).sum(-1) / (jnp.linalg.norm(x, axis=-1) * jnp.linalg.norm(y, axis=-1)))
+
+
 def _number(reference: float, rtol: float, hint: str) -> Exercise:
     return Exercise(reference, lambda answer: bool(np.isclose(float(answer), reference, rtol=rtol)), hint)
 
@@ -96,4 +112,29 @@ EXERCISES: dict[str, Exercise] = {
         "The variance of the noise in αx₁ + βx₂ is (α² + β²) σ²; choose β so that it is σ².",
     ),
     "4c": _choice("b", "Which denoisers of the right panel in section 1 have a score near 1 at the largest σ?"),
+    "5a": _number(0.5, 1e-3, "Wiener's factor λ/(λ + σ²), with σ² = 4."),
+    "5b": _function(
+        wiener,
+        (np.array([[0.8, -0.6], [0.6, 0.8], [0, 0]], "f4"), np.array([4, 1], "f4"), np.float32(2)),
+        "Multiply column j of U by λⱼ/(λⱼ + σ²), then by Uᵀ from the right.",
+    ),
+    "5c": _choice("a", "What would change in W if you swapped two vectors with equal singular values?"),
+    "6a": _number(0.5, 1e-3, "The best linear estimate leaves λ − λ²/(λ + σ²) = λσ²/(λ + σ²)."),
+    "6b": _function(
+        flow_factor,
+        (np.array([0.0, 1.0, 9.0], np.float32), np.float32(3), np.float32(1)),
+        "d ln z = σ dσ/(λ + σ²) integrates to ½ ln(λ + σ²), from σ to σ'.",
+    ),
+    "6c": _choice("c", "What does the right panel of section 2 show at the same level?"),
+    "7a": _number(0.0625, 1e-3, "Take the square root of 64/16384."),
+    "7b": _function(
+        agreement,
+        (
+            np.array([[2.0, 1.0], [1.0, 2.0], [0.0, 3.0]], np.float32),
+            np.array([[2.0, 1.5], [3.0, 1.0], [1.0, 3.0]], np.float32),
+            np.array([1.0, 1.0], np.float32),
+        ),
+        "Subtract the mean from both before you take norms, and use the median, not the mean.",
+    ),
+    "7c": _choice("b", "Sections 2 and 3 each have one."),
 }  # fmt: skip

@@ -21,15 +21,15 @@ class LinearDenoiser:
     levels are a factor of 2 apart; beyond the ends the end level is used, without an error, since σ may be a traced
     value.
 
-    For large d there is a low-rank form, D_L(x; σ) = base(x; σ) + W(σ) V(σ)ᵀ x + b(σ), with W: (n, d, r), V: (d, r)
-    for all levels or (n, d, r), and base an affine denoiser such as D_G, which is exact at every σ. Raises
-    ValueError for a grid or for shapes that do not fit together.
+    For large d there is a low-rank form, D_L(x; σ) = base(x; σ) + W(σ) Vᵀ x + b(σ), with W: (n, d, r), V: (d, r),
+    and base an affine denoiser such as D_G, which is exact at every σ. Raises ValueError for a grid or for shapes
+    that do not fit together.
     """
 
     sigmas: Float[Array, " n"]
     W: Float[Array, " n d r"]
     b: Float[Array, " n *event"]
-    V: Float[Array, " *levels d r"] | None = None
+    V: Float[Array, " d r"] | None = None
     base: Any = None
 
     def __post_init__(self):
@@ -41,8 +41,8 @@ class LinearDenoiser:
         r = shapes[0][2]
         if self.V is None and r != d:
             raise ValueError(f"W has shape {shapes[0]}; needs ({n}, {d}, {d}), or V beside it")
-        if self.V is not None and np.shape(self.V) not in ((d, r), (n, d, r)):
-            raise ValueError(f"V has shape {np.shape(self.V)}; needs ({d}, {r}) or ({n}, {d}, {r})")
+        if self.V is not None and np.shape(self.V) != (d, r):
+            raise ValueError(f"V has shape {np.shape(self.V)}; needs ({d}, {r})")
 
     @jax.jit
     def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
@@ -54,17 +54,13 @@ class LinearDenoiser:
         n, d, _ = self.W.shape
         if z.shape[1] != d:
             raise ValueError(f"x has shape {x.shape}; needs (b, *event) with {d} numbers an event")
-        place = self._place(expand(sigma, z))
+        place, right = self._place(expand(sigma, z)), z
+        if self.V is not None:
+            right = jnp.matmul(z, self.V, precision="highest")
         levels = jnp.arange(n) if len(place) > 1 else jnp.floor(place[0, 0]).astype(int) + jnp.arange(min(n, 2))
 
         def add(total, k):
             W, b = self.W[k], self.b[k].ravel()
-            V = (
-                self.V
-                if self.V is None or self.V.ndim == 2
-                else lax.dynamic_index_in_dim(self.V, k, keepdims=False)
-            )
-            right = z if V is None else jnp.matmul(z, V, precision="highest")
             weight = jnp.maximum(0, 1 - abs(place - k))
             return total + weight * (jnp.matmul(right, W.T, precision="highest") + b[None]), None
 

@@ -1,0 +1,41 @@
+"""Write the notebooks as students get them: no outputs, no answers; checks, hints and exercises stay.
+
+python tools/student.py [--out build/student]
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+from execute import ROOT, write
+from nbformat import NotebookNode
+
+FOLDED = re.compile(r"<details><summary>(?!Hint<).*?</details>", re.DOTALL)
+BLANK = "*Your answer:*"
+
+
+def student(notebook: NotebookNode) -> NotebookNode:
+    """The notebook without outputs, and a blank line in place of each folded part that is no hint."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = FOLDED.sub(BLANK, cell.source)
+        else:
+            cell.outputs, cell.execution_count = [], None
+    return notebook
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "student", help="folder for the copies")
+    out = parser.parse_args().out
+    paths = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    for path in paths:
+        write(student(nbformat.read(path, as_version=4)), out / path.name)
+    print(f"{len(paths)} notebooks in {out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
