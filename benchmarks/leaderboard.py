@@ -1,0 +1,128 @@
+"""The analytic denoisers against networks of the zoo, for notebook 8: a table a network, written to data/zoo.
+
+python benchmarks/leaderboard.py                    all of NETS: about an hour of one core
+python benchmarks/leaderboard.py --nets n64 --out build/trial.json
+
+Per denoiser: of 100 samples (ten Euler steps, the noises of the zoo) against the network's, the median r² of pixels
+and R² about the mean image, with 95 % intervals; by level, on held-out images, R² = 1 − SSR/SST about the mean image
+and explained variance 1 − ‖D_θ − D‖²/‖D_θ‖²; seconds an image and call. Test images 0-7999 distil D_L, 8000-8031
+calibrate window sizes and choose by level, 9000-9099 are compared on. Where a denoiser cannot see all images in
+reasonable time it gets the first of them, and the table says how many.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import diffgauss as dg
+from diffgauss import data, runs
+
+NETS = ("n60000", "n1024", "n64")
+SIGMAS = np.asarray(dg.karras_sigmas(10))
+SEES = {"LS": 4096, "Wiener-local": 2048, "ELS": 24}
+SIZES = (1, 3, 5, 7, 11, 15, 21, 31, 55)  # 55 covers the image from each of its pixels
+ELS_SIZES = (3, 5, 7, 11, 15, 21, 55)
+AT_ONCE = 20
+"""Queries a call of D: more hold more memory and are no faster."""
+
+
+def windows(images: np.ndarray, calibrate: jax.Array, name: str) -> tuple[dg.LocalDenoiser, list[int]]:
+    """LS or ELS with the best size for each level, and those sizes."""
+    some, equivariant = images[: SEES[name]], name == "ELS"
+    tried = images[: min(len(some), 1024)], calibrate[:8] if equivariant else calibrate
+    sizes = dg.calibrate_sizes(
+        *tried, SIGMAS, ELS_SIZES if equivariant else SIZES, key=jax.random.key(5), equivariant=equivariant
+    )
+    return dg.LocalDenoiser.from_data(some, size=sizes, sigmas=SIGMAS, equivariant=equivariant), list(sizes)
+
+
+def members(net: str, images: np.ndarray, test: np.ndarray) -> tuple[dict[str, dg.Denoiser], dict[str, list[int]]]:
+    """The denoisers by name, and the sizes of their windows."""
+    D, D_G, calibrate = dg.zoo.load(net), dg.GaussianDenoiser.from_data(images), jnp.asarray(test[8000:8032])
+    labels = data.subset(data.labels(), len(images), seed=runs.SUBSET_SEED)
+    found: dict[str, dg.Denoiser] = {
+        "D_M": dg.EmpiricalDenoiser.from_data(images),
+        "D_G": D_G,
+        "D_L": dg.distill(D, test[:8000], SIGMAS, key=jax.random.key(6), samples=8192, base=D_G),
+        "mixture": dg.MixtureDenoiser.from_data(images, labels),
+    }
+    sizes = {}
+    for name in ("LS", "ELS"):
+        found[name], sizes[name] = windows(images, calibrate, name)
+    some = images[: SEES["Wiener-local"]]
+    found["Wiener-local"] = dg.LocalDenoiser.from_wiener(some, D_G.U, D_G.lam, SIGMAS)
+    free = [name for name in found if name != "D_L"]  # D_L has seen the network
+    found["chosen by level"] = dg.ChosenDenoiser.by_error(
+        [found[name] for name in free], calibrate, SIGMAS, key=jax.random.key(7)
+    )
+    return found, sizes
+
+
+def in_parts(f, x: jax.Array) -> np.ndarray:
+    """f of a few queries at a time."""
+    return np.concatenate([np.asarray(f(part)) for part in jnp.split(x, len(x) // AT_ONCE)])
+
+
+def interval(found: dg.agreement.Interval) -> list[float]:
+    return [round(v, 5) for v in found]
+
+
+def compare(net: str) -> dict:
+    """The table of one network."""
+    images, test, D = dg.zoo.data(net), runs.held_out(net), dg.zoo.load(net)
+    mean, grid = images.mean(0), jnp.asarray(SIGMAS)
+    start, held = dg.zoo.noise(100), jnp.asarray(test[9000:9100])
+    noise = jax.random.normal(jax.random.key(8), held.shape)
+
+    def outputs(D):
+        return [in_parts(lambda y: jax.jit(D)(y, s), held + s * noise) for s in grid]  # noqa: B023
+
+    samples, each = in_parts(lambda x: dg.sample(D, x, grid, step=dg.euler), start), outputs(D)
+    table, (found, sizes) = {}, members(net, images, test)
+    for name, A in found.items():
+        drawn = in_parts(lambda x: dg.sample(A, x, grid, step=dg.euler), start[:AT_ONCE])  # noqa: B023
+        begin = time.perf_counter()
+        drawn = in_parts(lambda x: dg.sample(A, x, grid, step=dg.euler), start)  # noqa: B023
+        seconds = (time.perf_counter() - begin) / len(start) / len(grid)
+        theirs = outputs(A)
+        table[name] = {
+            "sees": min(SEES.get(name, len(images)), len(images)),
+            "median_r2": interval(dg.sample_pearson(drawn, samples)),
+            "R2": interval(dg.sample_r2(drawn, samples, mean=mean)),
+            "R2_by_level": [
+                round(dg.sample_r2(a, b, mean=mean, resamples=1).value, 5)
+                for a, b in zip(theirs, each, strict=True)
+            ],
+            "explained_by_level": [
+                round(dg.sample_r2(a, b, mean=0 * mean, resamples=1).value, 5)
+                for a, b in zip(theirs, each, strict=True)
+            ],
+            "seconds": seconds,
+        }
+        print(net, name, table[name], flush=True)
+    free = [name for name in found if name not in ("D_L", "chosen by level")]
+    chosen = [free[k] for k in np.asarray(found["chosen by level"].choice)]
+    return {"net": net, "images": len(images), "sizes": sizes, "chosen": chosen, "table": table}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nets", nargs="+", default=NETS)
+    parser.add_argument("--out", type=Path, default=dg.zoo.folder() / "leaderboard.json")
+    args = parser.parse_args()
+    args.out.parent.mkdir(exist_ok=True)
+    record = {"sigmas": SIGMAS.round(5).tolist(), **runs.computer(), "nets": []}
+    for net in args.nets:
+        record["nets"].append(compare(net))
+        partial = args.out.with_suffix(".partial")
+        partial.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        partial.replace(args.out)
+
+
+if __name__ == "__main__":
+    main()
