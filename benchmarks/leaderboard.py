@@ -4,10 +4,10 @@ python benchmarks/leaderboard.py                    all of NETS: about an hour o
 python benchmarks/leaderboard.py --nets n64 --out build/trial.json
 
 Per denoiser: of 100 samples (ten Euler steps, the noises of the zoo) against the network's, the median r² of pixels
-and R² about the mean image, with 95 % intervals; by level, on held-out images, R² = 1 − SSR/SST about the mean image
-and explained variance 1 − ‖D_θ − D‖²/‖D_θ‖²; seconds an image and call. Test images 0-7999 distil D_L, 8000-8031
-calibrate window sizes and choose by level, 9000-9099 are compared on. Where a denoiser cannot see all images in
-reasonable time it gets the first of them, and the table says how many.
+and R² about the mean image, with 95 % intervals; by level, on held-out images, R² = 1 − SSR/SST about the mean
+image and explained variance 1 − ‖D_θ − D‖²/‖D_θ‖²; seconds an image and call. Test images 0-7999 distil D_L,
+8000-8031 calibrate window sizes and choose by level, 9000-9099 are compared on. Where a denoiser cannot
+see all images in reasonable time it gets the first of them, and the table says how many.
 """
 
 import argparse
@@ -63,6 +63,11 @@ def members(net: str, images: np.ndarray, test: np.ndarray) -> tuple[dict[str, d
     return found, sizes
 
 
+@jax.jit
+def apply(D, x, sigma):
+    return D(x, sigma)
+
+
 def in_parts(f, x: jax.Array) -> np.ndarray:
     """f of a few queries at a time."""
     return np.concatenate([np.asarray(f(part)) for part in jnp.split(x, len(x) // AT_ONCE)])
@@ -70,6 +75,12 @@ def in_parts(f, x: jax.Array) -> np.ndarray:
 
 def interval(found: dg.agreement.Interval) -> list[float]:
     return [round(v, 5) for v in found]
+
+
+def by_level(outputs: list[np.ndarray], reference: list[np.ndarray], mean: np.ndarray) -> list[float]:
+    """1 − Σ‖D_θ − D‖²/Σ‖D_θ − mean‖² at each level."""
+    pairs = zip(outputs, reference, strict=True)
+    return [round(dg.sample_r2(*pair, mean=mean, resamples=1).value, 5) for pair in pairs]
 
 
 def compare(net: str) -> dict:
@@ -80,7 +91,7 @@ def compare(net: str) -> dict:
     noise = jax.random.normal(jax.random.key(8), held.shape)
 
     def outputs(D):
-        return [in_parts(lambda y: jax.jit(D)(y, s), held + s * noise) for s in grid]  # noqa: B023
+        return [in_parts(lambda y: apply(D, y, s), held + s * noise) for s in grid]  # noqa: B023
 
     samples, each = in_parts(lambda x: dg.sample(D, x, grid, step=dg.euler), start), outputs(D)
     table, (found, sizes) = {}, members(net, images, test)
@@ -94,14 +105,8 @@ def compare(net: str) -> dict:
             "sees": min(SEES.get(name, len(images)), len(images)),
             "median_r2": interval(dg.sample_pearson(drawn, samples)),
             "R2": interval(dg.sample_r2(drawn, samples, mean=mean)),
-            "R2_by_level": [
-                round(dg.sample_r2(a, b, mean=mean, resamples=1).value, 5)
-                for a, b in zip(theirs, each, strict=True)
-            ],
-            "explained_by_level": [
-                round(dg.sample_r2(a, b, mean=0 * mean, resamples=1).value, 5)
-                for a, b in zip(theirs, each, strict=True)
-            ],
+            "R2_by_level": by_level(theirs, each, mean),
+            "explained_by_level": by_level(theirs, each, 0 * mean),
             "seconds": seconds,
         }
         print(net, name, table[name], flush=True)

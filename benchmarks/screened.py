@@ -1,12 +1,17 @@
-"""`python benchmarks/screened.py [--quick]`: the screened D_M against the scan of all images, in Markdown.
+"""The screened D_M against the scan of all images, written to data/zoo for notebook 8.
 
-By σ: seconds of both, in turns, their least over the rounds and their ratio, the share of blocks visited, the
+python benchmarks/screened.py                          a quarter of an hour; 16 GB for a million images
+python benchmarks/screened.py --quick --out build/screened.json
+
+By σ: seconds of both, in turns, their least over the rounds and the median ratio; the share of blocks visited, the
 largest bound on what was left out, and the largest error of a pixel of the mean against float64; and the error of
 two shortcuts: a fixed number of nearest images at every σ, and softmaxes of mini-batches, averaged. By N: images
-beside shifted and mirrored copies. Nothing here is a test.
+beside shifted and mirrored copies, and the temporary memory of a call. Nothing here is a test.
 """
 
-import sys
+import argparse
+import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +19,9 @@ import numpy as np
 from timing import in_turns, seconds
 
 import diffgauss as dg
+from diffgauss import runs
 
-SIGMAS = (2.0, 1.0, 0.5, 0.25, 0.1, 0.02)
+SIGMAS = (4.0, 2.0, 1.4, 1.0, 0.7, 0.5, 0.35, 0.25, 0.1, 0.02)
 
 
 def exact(x: np.ndarray, y: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
@@ -57,8 +63,8 @@ def augmented(images: np.ndarray, n: int) -> np.ndarray:
     return out
 
 
-def times(D, D_M, x, sigma, rounds) -> tuple[float, float]:
-    """Least seconds of the scan and of the screened call, taking turns."""
+def times(D, D_M, x, sigma, rounds) -> tuple[float, float, float]:
+    """Least seconds of the scan and of the screened call, taking turns, and the median of their ratio."""
     calls = {
         "scan": lambda: jax.block_until_ready(D_M(x, sigma)),
         "screened": lambda: jax.block_until_ready(D(x, sigma)),
@@ -66,43 +72,66 @@ def times(D, D_M, x, sigma, rounds) -> tuple[float, float]:
     for call in calls.values():
         call()
     found = in_turns({name: lambda call=call: seconds(call) for name, call in calls.items()}, rounds)
-    return min(found["scan"]), min(found["screened"])
+    scan, screened = (np.array(found[name]) for name in calls)
+    return scan.min(), screened.min(), float(np.median(scan / screened))
 
 
-def main(quick: bool) -> None:
-    images, fresh = dg.load(), dg.load(split="test")[: 64 if quick else 256]
-    images = images[: 6000 if quick else None]
-    eps = np.random.default_rng(0).standard_normal(fresh.shape).astype(np.float32)
-    D_M, D, rounds = (
-        dg.EmpiricalDenoiser.from_data(images),
-        dg.ScreenedDenoiser.from_data(images),
-        3 if quick else 7,
-    )
-    y = images.reshape(len(images), -1)
-    print(f"{len(images)} images, batch {len(fresh)}\n")
-    titles = ["σ", "scan s", "screened s", "ratio", "blocks visited", "largest bound"]
-    titles += [f"error: {name}" for name in ("screened", "scan", "100 nearest", "mini-batches of 1024")]
-    print("| " + " | ".join(titles) + " |\n" + "|---" * len(titles) + "|")
+def temporary(D, x, sigma) -> float:
+    """Megabytes that the compiled call needs beside its arguments and its result."""
+    analysis = jax.jit(lambda D, x, s: D(x, s)).lower(D, x, sigma).compile().memory_analysis()
+    return analysis.temp_size_in_bytes / 1e6 if analysis else float("nan")
+
+
+def by_sigma(images, fresh, eps, rounds) -> list[dict]:
+    D_M, D = dg.EmpiricalDenoiser.from_data(images), dg.ScreenedDenoiser.from_data(images)
+    y, rows = images.reshape(len(images), -1), []
     for sigma in SIGMAS:
         x = jnp.asarray(fresh + np.float32(sigma) * eps)
-        scan, screened = times(D, D_M, x, sigma, rounds)
+        scan, screened, ratio = times(D, D_M, x, sigma, rounds)
         mean, bound = D.posterior(x, sigma)
         logits, want = exact(np.asarray(x), images, sigma)
 
         def error(got, want=want):
-            return abs(np.asarray(got).reshape(want.shape) - want).max()
+            return float(abs(np.asarray(got).reshape(want.shape) - want).max())
 
-        others = nearest_only(logits, y, 100), by_mini_batch(logits, y, 1024)
-        errors = [error(got) for got in (mean, D_M(x, sigma), *others)]
-        rows = [scan, screened, scan / screened, float(D.visited(x, sigma).mean()), float(bound.max()), *errors]
-        print(f"| {sigma} | " + " | ".join(f"{v:.3g}" for v in rows) + " |", flush=True)
-    print("\n| N | scan s | screened s | ratio at σ = 0.1 |\n|---|---|---|---|")
-    for n in (3000, 12000) if quick else (60_000, 240_000, 1_000_000):
-        data, x = augmented(images, n), jnp.asarray(fresh + np.float32(0.1) * eps)
+        row = {"sigma": sigma, "scan": scan, "screened": screened, "ratio": ratio}
+        row |= {"visited": float(D.visited(x, sigma).mean()), "bound": float(bound.max())}
+        row |= {"error": error(mean), "error_scan": error(D_M(x, sigma))}
+        row |= {"error_100_nearest": error(nearest_only(logits, y, 100))}
+        rows.append(row | {"error_mini_batches": error(by_mini_batch(logits, y, 1024))})
+        print(rows[-1], flush=True)
+    return rows
+
+
+def by_n(images, fresh, eps, counts) -> list[dict]:
+    x, rows = jnp.asarray(fresh + np.float32(0.1) * eps), []
+    for n in counts:
+        data = augmented(images, n)
         D_M, D = dg.EmpiricalDenoiser.from_data(data), dg.ScreenedDenoiser.from_data(data)
-        scan, screened = times(D, D_M, x, 0.1, 3)
-        print(f"| {n} | {scan:.3g} | {screened:.3g} | {scan / screened:.3g} |", flush=True)
+        del data
+        scan, screened, ratio = times(D, D_M, x, 0.1, 3)
+        rows.append({"n": n, "scan": scan, "screened": screened, "ratio": ratio, "MB": temporary(D, x, 0.1)})
+        print(rows[-1], flush=True)
+        del D, D_M
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few images, few queries")
+    parser.add_argument("--out", type=Path, default=dg.zoo.folder() / "screened.json")
+    args = parser.parse_args()
+    images, fresh = dg.load(), dg.load(split="test")[: 64 if args.quick else 256]
+    images = images[: 6000 if args.quick else None]
+    eps = np.random.default_rng(0).standard_normal(fresh.shape).astype(np.float32)
+    rows = by_sigma(images, fresh, eps, 3 if args.quick else 7)
+    counts = (3000, 12000) if args.quick else (15_000, 60_000, 240_000, 1_000_000)
+    judged = {f"{row['sigma']:g}": row["ratio"] for row in rows if row["sigma"] <= 0.25}
+    record = {"images": len(images), "batch": len(fresh), **runs.computer(), "ratio": judged, "by_sigma": rows}
+    args.out.parent.mkdir(exist_ok=True)
+    record["by_n"] = by_n(images, fresh, eps, counts)
+    args.out.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":
-    main("--quick" in sys.argv)
+    main()

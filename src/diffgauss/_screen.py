@@ -47,16 +47,17 @@ def by_neighbourhood(points: np.ndarray, block: int) -> np.ndarray:
     return np.concatenate(out)
 
 
-def visit(need: Bool[Array, " n b"], carry: Any, step: Callable[[Any, Any, Any], Any], at_once: int = 32) -> Any:
+def visit(need: Bool[Array, " n b"], carry: Any, step: Callable[[Any, Any, Any], Any], at_once: int = 16) -> Any:
     """step(carry, k, queries) for each block k of n, until all of its queries that are needed had their turn.
 
-    Its cost follows the number that is needed. queries: the numbers of min(b, at_once) queries, those beyond the
-    needed ones, or b for none, filling up the last turn: step must leave these as they are.
+    Its cost follows the number that is needed. queries: the numbers of min(b, at_once) queries, or b for none,
+    filling up the last turn: step must leave these as they are.
     """
-    b = need.shape[1]
+    n, b = need.shape
     some = min(at_once, b)
-    order, counts = jnp.argsort(~need, axis=1), need.sum(1)
-    order = jnp.pad(order, ((0, 0), (0, -b % some)), constant_values=b)
+    place = jnp.where(need, jnp.cumsum(need, 1) - 1, b + some)
+    order = jnp.full((n, b + some), b).at[jnp.arange(n)[:, None], place].set(jnp.arange(b)[None], mode="drop")
+    counts = need.sum(1)
 
     def over_queries(carry, k):
         def turn(state):
@@ -65,4 +66,4 @@ def visit(need: Bool[Array, " n b"], carry: Any, step: Callable[[Any, Any, Any],
 
         return lax.while_loop(lambda state: state[0] < counts[k], turn, (0, carry))[1], None
 
-    return lax.scan(over_queries, carry, jnp.arange(len(need)))[0]
+    return lax.scan(over_queries, carry, jnp.arange(n))[0]
