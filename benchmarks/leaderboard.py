@@ -24,7 +24,7 @@ from diffgauss import data, runs
 
 NETS = ("n60000", "n1024", "n64")
 SIGMAS = np.asarray(dg.karras_sigmas(10))
-SEES = {"LS": 4096, "Wiener-local": 2048, "ELS": 24}
+SEES = {"LS": 2048, "Wiener-local": 1024, "ELS": 16}
 SIZES = (1, 3, 5, 7, 11, 15, 21, 31, 55)  # 55 covers the image from each of its pixels
 ELS_SIZES = (3, 5, 7, 11, 15, 21, 55)
 AT_ONCE = 20

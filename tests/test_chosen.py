@@ -42,7 +42,7 @@ def test_no_retrace_for_another_choice():
         jax.block_until_ready(D2(x, 0.2))
 
 
-def test_bad_members_are_refused():
+def test_bad_members_are_refused(unchecked):
     found, x0 = members()
     with pytest.raises(ValueError, match="got no members; needs at least one"):
         dg.ChosenDenoiser.by_error([], x0, [1.0], key=jax.random.key(0))

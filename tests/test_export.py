@@ -61,7 +61,7 @@ KERNELS = {
     "D_G": lambda: (call, (dg.GaussianDenoiser.from_data(IMAGES), X, SIGMA)),
     "screened D_M": lambda: (
         call,
-        (dg.ScreenedDenoiser.from_data(IMAGES, rank=4, block=8, dense=1.0), X, SIGMA),
+        (dg.ScreenedDenoiser.from_data(IMAGES, ranks=(4, 8), block=8, dense=1.0), X, SIGMA),
     ),
     "mixture": lambda: (call, (dg.MixtureDenoiser.from_data(IMAGES, np.arange(40) % 3), X, SIGMA)),
     "local": lambda: (call, (dg.LocalDenoiser.from_data(IMAGES, size=3), X, SIGMA)),

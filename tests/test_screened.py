@@ -44,26 +44,28 @@ def test_the_bound_covers_what_is_left_out(seed, sigma, rank):
     diameter = np.linalg.norm(y[:, None] - y[None], axis=-1).max()
     with float64():
         for tol in (1e-6, 0.2):
-            D = dg.ScreenedDenoiser.from_data(y, rank=rank, block=4, tol=tol, dense=1.0)
+            D = dg.ScreenedDenoiser.from_data(y, ranks=(rank, rank + 2), block=4, tol=tol, dense=1.0)
             mean, bound = (np.asarray(a) for a in D.posterior(jnp.asarray(x), jnp.float64(sigma)))
             left_out = np.where(mean[:, 6:] < 1e-12 * c, w, 0).sum(1)
             assert (left_out <= bound + 1e-10).all() and (bound <= tol).all()
             assert (np.linalg.norm(mean - want, axis=1) <= bound * diameter + 1e-8).all()
-    D, z = dg.ScreenedDenoiser.from_data(y.astype(np.float32), rank=rank, block=4), jnp.asarray(x, jnp.float32)
+    D, z = (
+        dg.ScreenedDenoiser.from_data(y.astype(np.float32), ranks=(rank, 5), block=4),
+        jnp.asarray(x, jnp.float32),
+    )
     D_M = dg.EmpiricalDenoiser.from_data(y.astype(np.float32))
     np.testing.assert_allclose(D(z, sigma), D_M(z, sigma), atol=1e-4)
 
 
 @given(st.integers(0, 1000), st.sampled_from([1, 3, 6]), st.sampled_from([0.01, 1.0]))
 def test_features_bound_every_product(seed, rank, scale):
-    """z·w ≤ f(z)·f(w), and = where the basis spans everything and every direction is a coordinate."""
+    """z·w ≤ f(z)·f(w), that is ‖z − w‖² ≥ ‖P(z − w)‖² + (‖Qz‖ − ‖Qw‖)², and = where the basis spans everything."""
     rng = np.random.default_rng(seed)
     basis = np.linalg.qr(rng.standard_normal((6, 6)))[0].astype(np.float32)
     z, w = (scale * rng.standard_normal((7, 6)).astype(np.float32) for _ in range(2))
     product = z.astype(np.float64) @ w.T.astype(np.float64)
-    for k in (rank, 6):
-        f, g = (np.asarray(_screen.features(jnp.asarray(a), jnp.asarray(basis[:, :k]), rank)) for a in (z, w))
-        assert (f @ g.T >= product - 1e-5 * scale**2).all()
+    f, g = (np.asarray(_screen.features(jnp.asarray(a), jnp.asarray(basis[:, :rank]))) for a in (z, w))
+    assert (f @ g.T >= product - 1e-5 * scale**2).all()
     if rank == 6:
         np.testing.assert_allclose(f @ g.T, product, atol=1e-5 * scale**2)
 
@@ -71,13 +73,27 @@ def test_features_bound_every_product(seed, rank, scale):
 def test_screening_leaves_out_most_and_changes_nothing():
     y, rng = clusters(0, n=512)
     x = jnp.asarray(y[:9] + 0.1 * rng.standard_normal((9, 6)), jnp.float32)
-    D_M, D = dg.EmpiricalDenoiser.from_data(y), dg.ScreenedDenoiser.from_data(y, rank=3, block=8, dense=1.0)
+    D_M, D = dg.EmpiricalDenoiser.from_data(y), dg.ScreenedDenoiser.from_data(y, ranks=(2, 4), block=8, dense=1.0)
     np.testing.assert_allclose(D(x, 0.1), D_M(x, 0.1), atol=2e-5)
     assert D.visited(x, 0.1).mean() < 0.2
-    everything = dg.ScreenedDenoiser.from_data(y, rank=3, block=8, dense=0.0)
+    everything = dg.ScreenedDenoiser.from_data(y, ranks=(2, 4), block=8, dense=0.0)
     np.testing.assert_allclose(everything(x, 0.1), D_M(x, 0.1), atol=2e-5)
     np.testing.assert_array_equal(everything.posterior(x, 0.1)[1], 0)
     np.testing.assert_array_equal(everything.visited(x, 0.1), 1)
+
+
+def test_queries_that_need_more_groups_than_are_listed_get_whole_blocks():
+    """Beyond the list of nearest groups the mean is of blocks, still with a certificate."""
+    y, rng = clusters(2, n=4000)
+    x = jnp.asarray(np.stack([y[0] + 0.01, 3 * y[:200].mean(0)]), jnp.float32)
+    D_M, D = dg.EmpiricalDenoiser.from_data(y), dg.ScreenedDenoiser.from_data(y, ranks=(2, 4), block=16, dense=1.0)
+    for sigma in (0.05, 2.0):
+        mean, bound = D.posterior(x, sigma)
+        np.testing.assert_allclose(mean, D_M(x, sigma), atol=1e-4)
+        assert (bound <= 1e-6).all()
+    seen = D.visited(x, 2.0)
+    assert (seen > 8 * 96 / 4000).all() and D.visited(x, 0.05)[0] < 8 * 96 / 4000
+    assert len(D.points.reshape(-1, 8, 6)) > 96
 
 
 @pytest.mark.parametrize("b", [1, 33, 70])
@@ -106,14 +122,14 @@ def test_members_have_their_own_levels_and_the_sampler_runs():
     y, rng = clusters(1)
     y = y.reshape(-1, 3, 2)
     x = jnp.asarray(y[:3] + 0.3 * rng.standard_normal((3, 3, 2)), jnp.float32)
-    D_M, D = dg.EmpiricalDenoiser.from_data(y), dg.ScreenedDenoiser.from_data(y, rank=2, block=4)
+    D_M, D = dg.EmpiricalDenoiser.from_data(y), dg.ScreenedDenoiser.from_data(y, ranks=(2, 4), block=4)
     np.testing.assert_allclose(D(x, jnp.array([0.1, 1.0, 9.0])), D_M(x, jnp.array([0.1, 1.0, 9.0])), atol=2e-5)
     sigmas, noise = dg.karras_sigmas(6), 80 * jnp.asarray(rng.standard_normal((2, 3, 2)), jnp.float32)
     np.testing.assert_allclose(dg.sample(D, noise, sigmas), dg.sample(D_M, noise, sigmas), atol=1e-4)
 
 
 def test_no_retrace_for_another_training_set():
-    D1, D2 = (dg.ScreenedDenoiser.from_data(clusters(seed)[0], rank=2, block=4) for seed in (0, 1))
+    D1, D2 = (dg.ScreenedDenoiser.from_data(clusters(seed)[0], ranks=(2, 4), block=4) for seed in (0, 1))
     x = jnp.ones((2, 6))
     jax.block_until_ready(D1(x, 1.0))
     with jax.no_tracing(True):
@@ -128,9 +144,10 @@ IMAGES = np.zeros((4, 2, 2), np.float32)
     [
         (IMAGES[:1], {}, r"data holds 1 point\(s\); needs at least 2"),
         (IMAGES.astype(np.uint8), {}, "data has dtype uint8; needs floating"),
-        (IMAGES, {"rank": 0}, "rank = 0 and block = 256; need at least 1"),
-        (IMAGES, {"block": 0}, "block = 0; need at least 1"),
-        (IMAGES, {"tol": 0.0}, "tol = 0.0 and dense = 0.3; need 0 < tol"),
+        (IMAGES, {"ranks": (0, 4)}, r"ranks = \(0, 4\) and block = 256; need 1 ≤ first"),
+        (IMAGES, {"ranks": (3, 2)}, r"ranks = \(3, 2\) and block = 256; need 1 ≤ first"),
+        (IMAGES, {"block": 0}, "and block = 0; need 1 ≤ first"),
+        (IMAGES, {"tol": 0.0}, "tol = 0.0 and dense = 0.6; need 0 < tol"),
         (IMAGES, {"dense": 1.5}, "dense = 1.5; need"),
     ],
 )

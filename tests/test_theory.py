@@ -31,32 +31,35 @@ def test_many_images_need_no_correction():
     assert theory.gaussian_agreement(LAM, 10**9) == pytest.approx(1, abs=1e-4)
 
 
+FEW = LAM[:64]
+
+
 def drawn(n, rng):
-    """Covariance and mean of n normal points with covariance diag(LAM)."""
-    y = rng.standard_normal((n, 256)) * np.sqrt(LAM)
+    """Covariance and mean of n normal points with covariance diag(FEW)."""
+    y = rng.standard_normal((n, 64)) * np.sqrt(FEW)
     return np.cov(y.T, bias=True), y.mean(0)
 
 
-@pytest.mark.parametrize("n", [16, 80, 600])
+@pytest.mark.parametrize("n", [16, 200])
 def test_shrinkage_and_agreement_are_those_of_drawn_points(n):
     """Monte Carlo: the mean diagonal of S(S + σ²I)⁻¹, and the cosine of û + S^{1/2}ε for two disjoint sets."""
     rng, sigma, gains, product, square = np.random.default_rng(0), 0.7, 0.0, 0.0, 0.0
-    for _ in range(6):
+    for _ in range(12):
         roots, means = [], []
         for _ in range(2):
             S, mean = drawn(n, rng)
             lam, U = np.linalg.eigh(S)
             lam = np.maximum(lam, 0)
-            gains = gains + ((U * (lam / (lam + sigma**2))) * U).sum(1) / 12
+            gains = gains + ((U * (lam / (lam + sigma**2))) * U).sum(1) / 24
             roots.append((U * np.sqrt(lam)) @ U.T)
             means.append(mean)
         product += (roots[0] * roots[1]).sum() + means[0] @ means[1]
         square += sum((r**2).sum() + m @ m for r, m in zip(roots, means, strict=True)) / 2
-    want = theory.shrinkage(LAM, sigma, n - 1)
+    want = theory.shrinkage(FEW, sigma, n - 1)
     assert np.abs(gains - want)[:5].max() < 0.1 and abs((gains - want).mean()) < 0.005
-    naive = LAM / (LAM + sigma**2)
+    naive = FEW / (FEW + sigma**2)
     assert (gains - want).mean() ** 2 < (gains - naive).mean() ** 2 / 9
-    assert theory.gaussian_agreement(LAM, n) == pytest.approx(product / square, abs=0.02)
+    assert theory.gaussian_agreement(FEW, n) == pytest.approx(product / square, abs=0.03)
 
 
 def test_half_way_is_where_the_curve_crosses():

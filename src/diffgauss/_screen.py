@@ -8,20 +8,20 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-BANDS = 8
 
+def features(z: Float[Array, " b d"], basis: Float[Array, " d k"]) -> Float[Array, " b f"]:
+    """(Pz, ‖Qz‖), so that z·w ≤ f(z)·f(w): coordinates along the basis and the length of what is left (f = k + 1).
 
-def features(z: Float[Array, " b d"], basis: Float[Array, " d k"], rank: int) -> Float[Array, " b f"]:
-    """z·w ≤ f(z)·f(w): the leading coordinates of z, and the lengths of its other parts, by Cauchy and Schwarz.
-
-    basis: orthonormal columns, of which the first rank give coordinates and the others parts, band by band; a last
-    part is what they do not span.
+    basis: orthonormal columns.  Cauchy and Schwarz.
     """
     c = jnp.matmul(z, basis, precision="highest")
     rest = z - jnp.matmul(c, basis.T, precision="highest")
-    edges = np.unique(np.linspace(rank, basis.shape[1], BANDS).astype(int))
-    bands = [c[:, i:j] for i, j in zip(edges, edges[1:], strict=False)] + [rest]
-    return jnp.concatenate([c[:, :rank], *(jnp.sqrt((part**2).sum(1, keepdims=True)) for part in bands)], 1)
+    return jnp.concatenate([c, jnp.sqrt((rest**2).sum(1, keepdims=True))], 1)
+
+
+def half_distances(z: Float[Array, " b f"], y: Float[Array, " m f"], half_norm: Float[Array, " m"]) -> Array:
+    """(‖z − yᵢ‖² − ‖z‖²)/2 for a block, or a lower bound from ``features``: (b, m)."""
+    return half_norm[None] - jnp.matmul(z, y.T, precision="highest")
 
 
 def directions(z: np.ndarray) -> np.ndarray:
@@ -67,3 +67,60 @@ def visit(need: Bool[Array, " n b"], carry: Any, step: Callable[[Any, Any, Any],
         return lax.while_loop(lambda state: state[0] < counts[k], turn, (0, carry))[1], None
 
     return lax.scan(over_queries, carry, jnp.arange(n))[0]
+
+
+def mean_of_nearest(blocks, group, z, variance, bounds, best, margin, *, most: int = 96, at_once: int = 8):
+    """For each query the softmax mean over up to most groups, from the nearest on, while bound < least + margin.
+
+    blocks: points (n_blocks, m, d) and half norms (n_blocks, m), in groups of so many; bounds: (b, n), lower bounds
+    of half distances, group by group; best: (b,), that of some point; at_once: groups a turn. Returns the first
+    bound not looked at (b,), the least half distance (b,), and the mean (b, d).
+    """
+    (b, n_groups), d, far = bounds.shape, z.shape[1], jnp.finfo(z.dtype).max / 4
+    points, half_norms, n = blocks[0].reshape(-1, group, d), blocks[1].reshape(-1, group), min(n_groups, most)
+    near, order = lax.optimization_barrier(lax.top_k(-bounds, n))  # else XLA sorts whole rows on a processor
+    beyond = -near[:, -1:] if n < n_groups else jnp.full((b, 1), jnp.inf, z.dtype)
+    near = jnp.concatenate([-near, jnp.tile(beyond, at_once)], 1)
+    order = jnp.pad(order, ((0, 0), (0, at_once)))
+
+    def one(query):
+        z, variance, near, order, best, margin = query
+
+        def more(state):
+            return (state[0] < n) & (near[state[0]] < state[1] + margin)
+
+        def turn(state):
+            start, least, total, mean = state
+            rows = lax.dynamic_slice(order, (start,), (at_once,))
+            y, real = points[rows].reshape(-1, d), jnp.repeat(start + jnp.arange(at_once) < n, group)
+            s = jnp.where(real, half_norms[rows].ravel() - jnp.matmul(y, z, precision="highest"), far)
+            least, total, mean = online(least, total, mean, s, y, variance)
+            return start + at_once, least, total, mean
+
+        end, least, total, mean = lax.while_loop(more, turn, (0, best, jnp.zeros_like(best), jnp.zeros_like(z)))
+        return near[end], least, mean / jnp.maximum(total, jnp.finfo(z.dtype).tiny)
+
+    return lax.map(one, (z, variance, near, order, best, margin))
+
+
+def mean_of_blocks(blocks, z, variance, need):
+    """The softmax mean of each query over the blocks that it needs, (b, d), 0 where none: need (n_blocks, b)."""
+    points, half_norms = blocks
+
+    def step(carry, k, rows):
+        s = half_distances(z[rows], points[k], half_norms[k])
+        old = (part[rows] for part in carry)
+        new = online(*old, s, points[k], variance[rows])
+        return tuple(part.at[rows].set(value) for part, value in zip(carry, new, strict=True))
+
+    start = jnp.full_like(variance, jnp.finfo(z.dtype).max / 4), jnp.zeros_like(variance), jnp.zeros_like(z)
+    _, total, mean = lax.cond(need.any(), lambda: visit(need, start, step), lambda: start)
+    return mean / jnp.maximum(total, jnp.finfo(z.dtype).tiny)[:, None]
+
+
+def online(least, total, mean, s, y, variance):
+    """Σ e^{−(s − least)/σ²} and Σ e^{−(s − least)/σ²} y with more points: s (…, m), y (m, d)."""
+    new = jnp.minimum(least, s.min(-1))
+    w = jnp.exp(-(s - new[..., None]) / variance[..., None])
+    shrink = jnp.exp(-(least - new) / variance)
+    return new, total * shrink + w.sum(-1), mean * shrink[..., None] + jnp.matmul(w, y, precision="highest")

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 
-def effective_noise(lam: ArrayLike, sigma: ArrayLike, n: int) -> np.ndarray | np.float64:
+def effective_noise(lam: ArrayLike, sigma: ArrayLike | float, n: int) -> np.ndarray | np.float64:
     """κ(σ²) with κ − σ² = (κ/N) Σⱼ λⱼ/(λⱼ + κ): E S(S + σ²I)⁻¹ ≈ Σ(Σ + κI)⁻¹ for S from N points.
 
     lam: (r,), the eigenvalues of the true covariance Σ; sigma: σ ≥ 0, any shape, and so is the result: κ ≥ σ²,
@@ -26,7 +26,7 @@ def effective_noise(lam: ArrayLike, sigma: ArrayLike, n: int) -> np.ndarray | np
     return (low + high)[()] / 2
 
 
-def shrinkage(lam: ArrayLike, sigma: ArrayLike, n: int) -> np.ndarray:
+def shrinkage(lam: ArrayLike, sigma: ArrayLike | float, n: int) -> np.ndarray:
     """λ/(λ + κ(σ²)) ≈ E uᵀS(S + σ²I)⁻¹u: the mean gain of N images' D_G along a true component: (…, r).
 
     Arguments and errors as ``effective_noise``.

@@ -1,6 +1,6 @@
 """The empirical denoiser D_M without the images that cannot matter, and a certificate of what was left out."""
 
-from functools import partial
+from math import gcd
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,8 @@ from jax import lax
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
+from diffgauss import _screen
 from diffgauss._core import Sigma, check_event, check_points, expand, pytree, static
-from diffgauss._screen import by_neighbourhood, directions, features, visit
 from diffgauss._softmax import in_blocks, softmax_mean
 
 
@@ -18,13 +18,13 @@ from diffgauss._softmax import in_blocks, softmax_mean
 class ScreenedDenoiser:
     """D_M(x; σ) up to weights that sum to ≤ tol, from the few images near x.  Li et al. (2024), Eq. 4.
 
-    With z = x − u, w = y − u and orthonormal v₁, v₂, …, an image is at least as far as the leading coordinates and
-    the lengths of the rest say: z·w ≤ Σ_{j≤k} (v_j·z)(v_j·w) + Σ_B ‖z_B‖ ‖w_B‖ for bands B of the further v.
-    Neighbouring images share a block, bounded by the least such distance in it. Blocks beyond the least distance by
-    more than σ² log(N/tol) in ‖·‖²/2 are dropped, first by this bound and then by their exact least distance. Where
-    many blocks are left, all are scanned as in ``EmpiricalDenoiser``.
+    With P the projection on the leading principal components and Q = I − P, an image is at least as far as
+    ‖x − y‖² ≥ ‖P(x − y)‖² + (‖Qx‖ − ‖Qy‖)². Neighbouring images share a block; a few components bound the distance
+    of all blocks, more components that of small groups in the blocks that are left, and groups are compared with x
+    in full, the nearest first, until the next bound is beyond the least distance by σ² log(N/tol) in ‖·‖²/2. Where
+    too many are left, all images are scanned as in ``EmpiricalDenoiser``.
 
-    Rounding: half distances are taken to be off by at most δ = (d + 64) ε max‖w‖ max(‖z‖, max‖w‖), ε = 2⁻²³ in
+    Rounding: half distances are taken to be off by at most δ = (d + 64) ε max‖y‖ max(‖x‖, max‖y‖), ε = 2⁻²³ in
     float32, over twice the worst case of a product of d terms, and the margin is 2δ wider. The certificate is of
     the images left out; weights of those kept are rounded as in ``EmpiricalDenoiser``. Differentiate with
     ``jax.jvp``: loops of open length have no reverse.
@@ -33,44 +33,49 @@ class ScreenedDenoiser:
     mean: Float[Array, " d"]
     points: Float[Array, " n_blocks m d"]
     half_norms: Float[Array, " n_blocks m"]
-    features: Float[Array, " n_blocks m f"]
+    coarse: Float[Array, " n_blocks m f"]
+    fine: Float[Array, " n_blocks m g"]
     basis: Float[Array, " d k"]
     longest: Float[Array, ""]
     tol: Float[Array, ""]
     dense: Float[Array, ""]
     event: tuple[int, ...] = static()
-    rank: int = static()
 
     @classmethod
     def from_data(
-        cls, data: ArrayLike, *, rank: int = 64, tol: float = 1e-6, block: int = 256, dense: float = 0.3
+        cls,
+        data: ArrayLike,
+        *,
+        ranks: tuple[int, int] = (32, 256),
+        tol: float = 1e-6,
+        block: int = 256,
+        dense: float = 0.6,
     ) -> "ScreenedDenoiser":
-        """data: (N, *event) floating with N ≥ 2; rank: principal components compared one by one, at most d;
+        """data: (N, *event) floating with N ≥ 2; ranks: components for all blocks and for what is left, cut to d;
         tol: how much probability may be left out; block: images a block; dense: the share of pairs of a query and a
-        block from which on everything is scanned (1: never, 0: always).
+        block left by the first bound from which on everything is scanned (0: always).
 
-        Raises ValueError for fewer points than two, NaN, integer pixels, rank < 1, block < 1, tol or dense outside
-        [0, 1], tol = 0.
+        Raises ValueError for fewer points than two, NaN, integer pixels, ranks that are not 1 ≤ first ≤ second,
+        block < 1, tol or dense outside [0, 1], tol = 0.
         """
         check_points(data, at_least=2)
         data = np.asarray(data)
         flat = data.reshape(len(data), -1)
-        if rank < 1 or block < 1:
-            raise ValueError(f"rank = {rank} and block = {block}; need at least 1")
+        if not 1 <= ranks[0] <= ranks[1] or block < 1:
+            raise ValueError(f"ranks = {ranks} and block = {block}; need 1 ≤ first ≤ second and block ≥ 1")
         if not (0 < tol <= 1 and 0 <= dense <= 1):
             raise ValueError(f"tol = {tol} and dense = {dense}; need 0 < tol ≤ 1 and 0 ≤ dense ≤ 1")
         mean = flat.mean(0, dtype=np.float64)
         some = flat[:: -(-len(flat) // 8192)] - mean  # the bound holds for any orthonormal basis
-        basis = directions(some)[:, : 4 * rank]
-        rank = min(rank, basis.shape[1])
-        order = by_neighbourhood(flat @ basis[:, :rank].astype(flat.dtype), block)
+        basis = _screen.directions(some)[:, : ranks[1]]
+        order = _screen.by_neighbourhood(flat @ basis[:, :64].astype(flat.dtype), block)
         points, half_norms, _ = in_blocks(flat[order], block, mean)
         basis = jnp.asarray(basis, points.dtype)
-        f = _features(points, basis, rank)
+        coarse, fine = _features(points, basis[:, : ranks[0]]), _features(points, basis)
         longest = jnp.sqrt((points**2).sum(-1).max())
         numbers = (jnp.asarray(a, points.dtype) for a in (tol, dense))
-        arrays = (jnp.asarray(mean, points.dtype), points, half_norms, f, basis, longest, *numbers)
-        return cls(*arrays, data.shape[1:], rank)
+        arrays = points, half_norms, coarse, fine, basis, longest, *numbers
+        return cls(jnp.asarray(mean, points.dtype), *arrays, data.shape[1:])
 
     @jax.jit
     def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
@@ -90,80 +95,75 @@ class ScreenedDenoiser:
 
     @jax.jit
     def visited(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b"]:
-        """The share of blocks whose images are compared with x in full, (b,); 1 where all are. Errors as above."""
+        """The share of images that are compared with x in full, (b,); 1 where all are. Errors as above."""
         return self._posterior(x, sigma)[2]
 
     def _posterior(self, x, sigma):
         check_event(x, self.event)
         z = x.reshape(len(x), -1) - self.mean[None]
         variance = jnp.broadcast_to(expand(sigma, z)[:, 0] ** 2, (len(z),))
-        least, best = self._screen(z)
+        least, best = self._bound_blocks(z)
         length = jnp.maximum(jnp.linalg.norm(z, axis=-1), self.longest)
         slack = 2 * (z.shape[1] + 64) * jnp.finfo(z.dtype).eps * self.longest * length
         margin = variance * jnp.log(self.half_norms.size / self.tol) + slack
         need = least < (best + margin)[None]
-        share = need.mean(0)
+        few = need.mean() < self.dense
 
         def screened():
-            exact = self._refine(z, least, need)
-            best = exact.min(0)
-            keep = exact < (best + margin)[None]
-            mean = self._mix(z, variance, best, keep)
-            left = jnp.where(keep, 0, jnp.exp(-(exact - (best + slack)[None]) / variance[None])).sum(0)
-            return mean, self.points.shape[1] * left, share
+            bounds, blocks = self._bound_groups(z, least, need), (self.points, self.half_norms)
+            end, h, mean = _screen.mean_of_nearest(blocks, self._group, z, variance, bounds, best, margin)
+            left = self._mass(bounds >= end[:, None], bounds, h + slack, variance)
+            done = left <= self.tol
+            more = bounds.reshape(len(z), len(self.points), -1).min(-1).T < (h + margin)[None]
+            others = _screen.mean_of_blocks(blocks, z, variance, more & ~done[None])
+            rest = self._mass(~jnp.repeat(more.T, bounds.shape[1] // len(more), 1), bounds, h + slack, variance)
+            seen = jnp.where(done, (bounds < end[:, None]).mean(1), more.mean(0))
+            return jnp.where(done[:, None], mean, others), jnp.where(done, left, rest), seen.astype(z.dtype)
 
         def everything():
             def score(block):
-                return -self._half_distances(z, *block) / variance[:, None]
+                return -_screen.half_distances(z, *block) / variance[:, None]
 
             def mix(weights, block):
                 return jnp.matmul(weights, block[0], precision="highest")
 
             mean, _ = softmax_mean(score, mix, (self.points, self.half_norms))
-            return mean, jnp.zeros_like(share), jnp.ones_like(share)
+            return mean, jnp.zeros_like(best), jnp.ones_like(best)
 
-        mean, bound, share = lax.cond(share.mean() < self.dense, screened, everything)
-        return (mean + self.mean[None]).reshape(x.shape), bound, share
+        mean, bound, seen = lax.cond(few, screened, everything)
+        return (mean + self.mean[None]).reshape(x.shape), bound, seen
 
-    def _half_distances(self, z, y, half_norm):
-        """(‖z − yᵢ‖² − ‖z‖²)/2 for a block: (b, m)."""
-        return half_norm[None] - jnp.matmul(z, y.T, precision="highest")
+    def _mass(self, out, bounds, least, variance):
+        """How much weight the groups that are out can have, at most: (b,)."""
+        w = jnp.exp(-(bounds - least[:, None]) / variance[:, None])
+        return self._group * jnp.where(out, w, 0).sum(1)
 
-    def _screen(self, z):
+    def _bound_blocks(self, z):
         """A lower bound on the half distances of each block, (n_blocks, b), and some image's own, (b,)."""
-        f = features(z, self.basis, self.rank)
-        blocks = (self.features, self.half_norms)
-        least = lax.map(lambda block: self._half_distances(f, *block).min(1), blocks)
+        f = _screen.features(z, self.basis[:, : self.coarse.shape[-1] - 1])
+        blocks = (self.coarse, self.half_norms)
+        least = lax.map(lambda block: _screen.half_distances(f, *block).min(1), blocks)
         near = least.argmin(0)
-        guess = self.half_norms[near] - jnp.einsum("bmf,bf->bm", self.features[near], f, precision="highest")
+        guess = self.half_norms[near] - jnp.einsum("bmf,bf->bm", self.coarse[near], f, precision="highest")
         row = lax.top_k(-guess, min(4, guess.shape[1]))[1]
         y, half_norm = self.points[near[:, None], row], self.half_norms[near[:, None], row]
         return least, (half_norm - jnp.einsum("bkd,bd->bk", y, z, precision="highest")).min(1)
 
-    def _refine(self, z, least, need):
-        """The exact least half distance of each block and query that is needed in place of its bound."""
+    def _bound_groups(self, z, least, need):
+        """A lower bound for each group, (b, n_groups): from the fine features where the block is needed."""
+        f, (n, m, _), group = _screen.features(z, self.basis), self.points.shape, self._group
+        start = jnp.broadcast_to(least[..., None], (n, len(z), m // group))
 
-        def step(least, k, rows):
-            exact = self._half_distances(z[rows], self.points[k], self.half_norms[k]).min(1)
-            return least.at[k, rows].set(exact)
+        def step(bounds, k, rows):
+            half = _screen.half_distances(f[rows], self.fine[k], self.half_norms[k])
+            return bounds.at[k, rows].set(half.reshape(len(rows), -1, group).min(-1))
 
-        return visit(need, least, step)
+        return _screen.visit(need, start, step).transpose(1, 0, 2).reshape(len(z), -1)
 
-    def _mix(self, z, variance, best, keep):
-        """Σ e^{−(s − best)/σ²} y / Σ e^{−(s − best)/σ²} over the blocks kept."""
-
-        def step(carry, k, rows):
-            total, mean = carry
-            s = self._half_distances(z[rows], self.points[k], self.half_norms[k])
-            w = jnp.exp(-(s - best[rows, None]) / variance[rows, None])
-            w = w * keep[k, rows][:, None]
-            mixed = jnp.matmul(w, self.points[k], precision="highest")
-            return total.at[rows].add(w.sum(1)), mean.at[rows].add(mixed)
-
-        total, mean = visit(keep, (jnp.zeros_like(best), jnp.zeros_like(z)), step)
-        return mean / total[:, None]
+    @property
+    def _group(self) -> int:
+        """Images a group."""
+        return gcd(self.points.shape[1], 8)
 
 
-@partial(jax.jit, static_argnames="rank")
-def _features(points, basis, rank):
-    return lax.map(lambda z: features(z, basis, rank), points)
+_features = jax.jit(lambda points, basis: lax.map(lambda z: _screen.features(z, basis), points))
