@@ -21,6 +21,7 @@ import numpy as np
 
 import diffgauss as dg
 from diffgauss import data, runs
+from diffgauss.agreement import Interval
 
 NETS = ("n60000", "n1024", "n64")
 SIGMAS = np.asarray(dg.karras_sigmas(10))
@@ -41,8 +42,8 @@ def windows(images: np.ndarray, calibrate: jax.Array, name: str) -> tuple[dg.Loc
     return dg.LocalDenoiser.from_data(some, size=sizes, sigmas=SIGMAS, equivariant=equivariant), list(sizes)
 
 
-def members(net: str, images: np.ndarray, test: np.ndarray) -> tuple[dict[str, dg.Denoiser], dict[str, list[int]]]:
-    """The denoisers by name, and the sizes of their windows."""
+def members(net: str, images: np.ndarray, test: np.ndarray) -> tuple[dict[str, dg.Denoiser], dict, list[str]]:
+    """The denoisers by name, the sizes of their windows, and which one was chosen for each level."""
     D, D_G, calibrate = dg.zoo.load(net), dg.GaussianDenoiser.from_data(images), jnp.asarray(test[8000:8032])
     labels = data.subset(data.labels(), len(images), seed=runs.SUBSET_SEED)
     found: dict[str, dg.Denoiser] = {
@@ -57,10 +58,8 @@ def members(net: str, images: np.ndarray, test: np.ndarray) -> tuple[dict[str, d
     some = images[: SEES["Wiener-local"]]
     found["Wiener-local"] = dg.LocalDenoiser.from_wiener(some, D_G.U, D_G.lam, SIGMAS)
     free = [name for name in found if name != "D_L"]  # D_L has seen the network
-    found["chosen by level"] = dg.ChosenDenoiser.by_error(
-        [found[name] for name in free], calibrate, SIGMAS, key=jax.random.key(7)
-    )
-    return found, sizes
+    chosen = dg.ChosenDenoiser.by_error([found[name] for name in free], calibrate, SIGMAS, key=jax.random.key(7))
+    return found | {"chosen by level": chosen}, sizes, [free[k] for k in np.asarray(chosen.choice)]
 
 
 @jax.jit
@@ -73,7 +72,7 @@ def in_parts(f, x: jax.Array) -> np.ndarray:
     return np.concatenate([np.asarray(f(part)) for part in jnp.split(x, len(x) // AT_ONCE)])
 
 
-def interval(found: dg.agreement.Interval) -> list[float]:
+def interval(found: Interval) -> list[float]:
     return [round(v, 5) for v in found]
 
 
@@ -94,7 +93,7 @@ def compare(net: str) -> dict:
         return [in_parts(lambda y: apply(D, y, s), held + s * noise) for s in grid]  # noqa: B023
 
     samples, each = in_parts(lambda x: dg.sample(D, x, grid, step=dg.euler), start), outputs(D)
-    table, (found, sizes) = {}, members(net, images, test)
+    table, (found, sizes, chosen) = {}, members(net, images, test)
     for name, A in found.items():
         drawn = in_parts(lambda x: dg.sample(A, x, grid, step=dg.euler), start[:AT_ONCE])  # noqa: B023
         begin = time.perf_counter()
@@ -110,8 +109,6 @@ def compare(net: str) -> dict:
             "seconds": seconds,
         }
         print(net, name, table[name], flush=True)
-    free = [name for name in found if name not in ("D_L", "chosen by level")]
-    chosen = [free[k] for k in np.asarray(found["chosen by level"].choice)]
     return {"net": net, "images": len(images), "sizes": sizes, "chosen": chosen, "table": table}
 
 

@@ -73,7 +73,7 @@ def times(D, D_M, x, sigma, rounds) -> tuple[float, float, float]:
         call()
     found = in_turns({name: lambda call=call: seconds(call) for name, call in calls.items()}, rounds)
     scan, screened = (np.array(found[name]) for name in calls)
-    return scan.min(), screened.min(), float(np.median(scan / screened))
+    return float(scan.min()), float(screened.min()), float(np.median(scan / screened))
 
 
 def temporary(D, x, sigma) -> float:
@@ -119,13 +119,14 @@ def by_n(images, fresh, eps, counts) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few images, few queries")
+    parser.add_argument("--counts", type=int, nargs="+", default=(15_000, 60_000, 240_000, 1_000_000))
     parser.add_argument("--out", type=Path, default=dg.zoo.folder() / "screened.json")
     args = parser.parse_args()
     images, fresh = dg.load(), dg.load(split="test")[: 64 if args.quick else 256]
     images = images[: 6000 if args.quick else None]
     eps = np.random.default_rng(0).standard_normal(fresh.shape).astype(np.float32)
     rows = by_sigma(images, fresh, eps, 3 if args.quick else 7)
-    counts = (3000, 12000) if args.quick else (15_000, 60_000, 240_000, 1_000_000)
+    counts = (3000, 12000) if args.quick else args.counts
     judged = {f"{row['sigma']:g}": row["ratio"] for row in rows if row["sigma"] <= 0.25}
     record = {"images": len(images), "batch": len(fresh), **runs.computer(), "ratio": judged, "by_sigma": rows}
     args.out.parent.mkdir(exist_ok=True)

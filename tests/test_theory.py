@@ -17,7 +17,7 @@ def test_effective_noise_is_the_published_number():
 @given(st.integers(0, 1000), st.sampled_from([3, 40, 500]), st.sampled_from([0.0, 1e-3, 0.3, 80.0]))
 def test_effective_noise_solves_its_equation(seed, n, sigma):
     lam = np.random.default_rng(seed).exponential(size=30) ** 2
-    kappa = theory.effective_noise(lam, [sigma, sigma], n)
+    kappa = np.asarray(theory.effective_noise(lam, [sigma, sigma], n))
     np.testing.assert_array_equal(kappa[0], kappa[1])
     np.testing.assert_allclose(kappa - sigma**2, kappa / n * (lam / (lam + kappa[:1])).sum(), rtol=1e-9, atol=1e-12)
     assert kappa[0] >= sigma**2

@@ -8,6 +8,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+PADDED = 1e14
+"""Half norms beyond this are those of padding."""
+
 
 def features(z: Float[Array, " b d"], basis: Float[Array, " d k"]) -> Float[Array, " b f"]:
     """(Pz, ‖Qz‖), so that z·w ≤ f(z)·f(w): coordinates along the basis and the length of what is left (f = k + 1).
@@ -85,20 +88,22 @@ def mean_of_nearest(blocks, group, z, variance, bounds, best, margin, *, most: i
 
     def one(query):
         z, variance, near, order, best, margin = query
+        own = (z**2).sum() / 2  # differences of so few rows are squared themselves, which rounds less than products
 
         def more(state):
-            return (state[0] < n) & (near[state[0]] < state[1] + margin)
+            return (state[0] < n) & (near[state[0]] + own < state[1] + margin)
 
         def turn(state):
             start, least, total, mean = state
             rows = lax.dynamic_slice(order, (start,), (at_once,))
             y, real = points[rows].reshape(-1, d), jnp.repeat(start + jnp.arange(at_once) < n, group)
-            s = jnp.where(real, half_norms[rows].ravel() - jnp.matmul(y, z, precision="highest"), far)
+            s = jnp.where(real & (half_norms[rows].ravel() < PADDED), ((y - z[None]) ** 2).sum(1) / 2, far)
             least, total, mean = online(least, total, mean, s, y, variance)
             return start + at_once, least, total, mean
 
-        end, least, total, mean = lax.while_loop(more, turn, (0, best, jnp.zeros_like(best), jnp.zeros_like(z)))
-        return near[end], least, mean / jnp.maximum(total, jnp.finfo(z.dtype).tiny)
+        start = 0, best + own, jnp.zeros_like(best), jnp.zeros_like(z)
+        end, least, total, mean = lax.while_loop(more, turn, start)
+        return near[end], least - own, mean / jnp.maximum(total, jnp.finfo(z.dtype).tiny)
 
     return lax.map(one, (z, variance, near, order, best, margin))
 
@@ -109,8 +114,8 @@ def mean_of_blocks(blocks, z, variance, need):
 
     def step(carry, k, rows):
         s = half_distances(z[rows], points[k], half_norms[k])
-        old = (part[rows] for part in carry)
-        new = online(*old, s, points[k], variance[rows])
+        least, total, mean = (part[rows] for part in carry)
+        new = online(least, total, mean, s, points[k], variance[rows])
         return tuple(part.at[rows].set(value) for part, value in zip(carry, new, strict=True))
 
     start = jnp.full_like(variance, jnp.finfo(z.dtype).max / 4), jnp.zeros_like(variance), jnp.zeros_like(z)

@@ -62,14 +62,15 @@ class LocalDenoiser:
         rows, columns = (np.stack([band(n, k) for k in sizes]) for n in (h, w))
         moves = shifts(h, w, min(sizes)) if equivariant else np.zeros((1, 2), np.int32)
         arrays = (points, real, levels, sizes, rows, columns)
-        return cls(*(jnp.asarray(a, jnp.zeros(()).dtype) for a in arrays), jnp.asarray(moves))
+        fields = [jnp.asarray(a, jnp.zeros(()).dtype) for a in arrays]
+        return cls(*fields, shifts=jnp.asarray(moves))
 
     @classmethod
     def from_wiener(
         cls,
         data: ArrayLike,
-        U: Float[Array, " d r"],
-        lam: Float[Array, " r"],
+        U: ArrayLike,
+        lam: ArrayLike,
         sigmas: ArrayLike,
         *,
         threshold: float = 0.02,
@@ -86,15 +87,15 @@ class LocalDenoiser:
             raise ValueError(f"threshold = {threshold}; needs 0 < threshold ≤ 1")
         points, real = _blocks(data, block)
         h, w, c = points.shape[2:]
-        U, lam, masks = np.asarray(U, np.float64), np.asarray(lam, np.float64), []
+        V, variances, masks = np.asarray(U, np.float64), np.asarray(lam, np.float64), []
         for sigma in np.asarray(sigmas, np.float64):
-            W = np.abs((U * (lam / (lam + sigma**2))) @ U.T).reshape(h * w, c, h * w, c).max((1, 3))
+            W = np.abs((V * (variances / (variances + sigma**2))) @ V.T).reshape(h * w, c, h * w, c).max((1, 3))
             masks.append(W >= threshold * np.diag(W)[:, None])
         n = len(masks)
         unused = np.zeros(n), np.zeros((n, h, h)), np.zeros((n, w, w))
         fields = points, real, sigmas, *unused, np.stack(masks)
         arrays = [jnp.asarray(a, jnp.zeros(()).dtype) for a in fields]
-        return cls(*arrays[:-1], jnp.zeros((1, 2), jnp.int32), arrays[-1])
+        return cls(*arrays[:-1], shifts=jnp.zeros((1, 2), jnp.int32), masks=arrays[-1])
 
     @jax.jit
     def __call__(self, x: Float[Array, " b h w c"], sigma: Sigma) -> Float[Array, " b h w c"]:

@@ -75,7 +75,7 @@ class ScreenedDenoiser:
         longest = jnp.sqrt((points**2).sum(-1).max())
         numbers = (jnp.asarray(a, points.dtype) for a in (tol, dense))
         arrays = points, half_norms, coarse, fine, basis, longest, *numbers
-        return cls(jnp.asarray(mean, points.dtype), *arrays, data.shape[1:])
+        return cls(jnp.asarray(mean, points.dtype), *arrays, event=data.shape[1:])
 
     @jax.jit
     def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
