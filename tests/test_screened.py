@@ -147,7 +147,7 @@ IMAGES = np.zeros((4, 2, 2), np.float32)
         (IMAGES, {"ranks": (0, 4)}, r"ranks = \(0, 4\) and block = 256; need 1 ≤ first"),
         (IMAGES, {"ranks": (3, 2)}, r"ranks = \(3, 2\) and block = 256; need 1 ≤ first"),
         (IMAGES, {"block": 0}, "and block = 0; need 1 ≤ first"),
-        (IMAGES, {"tol": 0.0}, "tol = 0.0 and dense = 0.6; need 0 < tol"),
+        (IMAGES, {"tol": 0.0}, "tol = 0.0 and dense = 0.35; need 0 < tol"),
         (IMAGES, {"dense": 1.5}, "dense = 1.5; need"),
     ],
 )

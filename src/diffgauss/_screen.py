@@ -22,8 +22,12 @@ def features(z: Float[Array, " b d"], basis: Float[Array, " d k"]) -> Float[Arra
     return jnp.concatenate([c, jnp.sqrt((rest**2).sum(1, keepdims=True))], 1)
 
 
-def half_distances(z: Float[Array, " b f"], y: Float[Array, " m f"], half_norm: Float[Array, " m"]) -> Array:
-    """(‖z − yᵢ‖² − ‖z‖²)/2 for a block, or a lower bound from ``features``: (b, m)."""
+def half_distances(
+    z: Float[Array, " b f"], y: Float[Array, " m f"], half_norm: Float[Array, " m"], *, images_first: bool = False
+) -> Array:
+    """(‖z − yᵢ‖² − ‖z‖²)/2 for a block, or a lower bound from ``features``: (b, m), or (m, b) for faster minima."""
+    if images_first:
+        return half_norm[:, None] - jnp.matmul(y, z.T, precision="highest")
     return half_norm[None] - jnp.matmul(z, y.T, precision="highest")
 
 
