@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test quick lab bench notebooks results student address constraints clean
+.PHONY: help run test quick lab colab browser bench notebooks results student site slides address constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -17,7 +17,7 @@ help:  ## list these commands
 run: .venv/.installed  ## execute every notebook; executed copies and HTML pages go to build/
 	$(BIN)/python tools/execute.py --out build
 
-test: .venv/.installed  ## everything that CI runs: lint, types, unit tests, notebooks under nbval, packaging
+test: .venv/.installed  ## everything that CI runs: lint, types, unit tests, notebooks under nbval (some with Colab's versions) and in a browser, packaging
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
 	$(BIN)/python -m pytest --durations=10
 
@@ -27,6 +27,13 @@ quick: .venv/.installed  ## lint, types and the fast tests, under two minutes
 
 lab: .venv/.installed  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
+
+colab: .venv/.installed  ## every notebook under nbval with the versions that Colab ships, in build/colab
+	$(BIN)/python tools/colab.py
+	COLAB=all $(BIN)/python -m pytest tests/colab --durations=10
+
+browser: .venv/.installed  ## notebooks in JupyterLab in Chromium, sliders dragged; pictures go to build/browser
+	BROWSER=all $(BIN)/python -m pytest tests/browser --durations=10
 
 bench: .venv/.installed  ## the table of speed ratios against peers, in build/bench.md and build/bench.json
 	$(BIN)/python benchmarks/bench.py
@@ -39,6 +46,12 @@ results: .venv/.installed  ## write RESULTS.md from the executed notebooks
 
 student: .venv/.installed  ## copies for students, without answers and outputs, in build/student
 	$(BIN)/python tools/student.py
+
+site: .venv/.installed  ## pages of the executed notebooks, results, guides and docstrings, in build/site
+	$(BIN)/python tools/web.py
+
+slides: .venv/.installed  ## reveal.js decks of the notebooks and of the lecture, in build/slides
+	$(BIN)/python tools/decks.py
 
 address: .venv/.installed  ## make address REPO=owner/name: stamp badges, setup cells, README and CITATION.cff
 	$(BIN)/python tools/stamp.py $(REPO)

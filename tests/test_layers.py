@@ -10,18 +10,20 @@ import diffgauss
 
 ROOT = Path(diffgauss.__file__).parent
 LAYERS = {
-    "_core": 0, "parallel": 0,
-    "schedule": 1, "_softmax": 1, "_layers": 1, "_moments": 1, "data": 1,
+    "_core": 0, "parallel": 0, "_images": 0,
+    "schedule": 1, "_softmax": 1, "_layers": 1, "_moments": 1, "_sources": 1,
     "_screen": 1, "_windows": 1, "theory": 1,
-    "ode": 2, "denoisers": 2, "loss": 2,
+    "data": 2, "ode": 2, "denoisers": 2, "loss": 2,
     "train": 3, "checkpoint": 3, "metrics": 3, "solutions": 3, "plots": 3,
     "distill": 3, "descent": 3, "linear_metrics": 3, "agreement": 3, "jacobian": 3,
-    "lesson": 4, "widgets": 4, "runs": 4,
-    "evaluate": 5, "zoo": 6, "cli": 7,
+    "lesson": 4, "widgets": 4, "runs": 4, "report": 4, "case": 4,
+    "evaluate": 5, "live": 5, "zoo": 6, "stations": 6, "comparisons": 6, "tour": 7, "cli": 8,
 }  # fmt: skip
 ONLY_IN = {
-    "flax": {"_layers", "denoisers", "zoo"},
+    "flax": {"_layers", "denoisers", "zoo", "live"},
     "typer": {"cli"},
+    "PIL": {"_images"},
+    "datasets": {"_sources"},
     "optax": {"train", "descent"},
     "matplotlib": {"plots"},
     "ipywidgets": {"widgets"},
@@ -69,6 +71,9 @@ def test_imports_point_strictly_down(module):
     [
         ("_core", "from diffgauss.schedule import karras_sigmas"),
         ("schedule", "from diffgauss.data import load"),
+        ("data", "from PIL import Image"),
+        ("_images", "def f():\n    import datasets"),
+        ("stations", "from diffgauss.comparisons import linear"),
         ("ode", "def f():\n    from diffgauss.metrics import nearest"),
         ("denoisers.gaussian", "from diffgauss.denoisers.empirical import EmpiricalDenoiser"),
         ("denoisers.gaussian", "from diffgauss.denoisers import empirical"),

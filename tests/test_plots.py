@@ -7,6 +7,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from PIL import Image
 
 from diffgauss import plots
 
@@ -107,6 +108,14 @@ def test_images_outside_the_range_are_clipped():
     assert drawn.min() == -1 and drawn.max() == 1
 
 
+def test_images_in_colour_keep_their_colours_inside_a_white_frame():
+    rows = np.random.default_rng(0).uniform(-1, 1, (2, 3, 4, 5, 3))
+    (picture,) = plots.images(rows, ax=axes()).images
+    drawn = np.asarray(picture.get_array())
+    assert drawn.shape == (2 * 6, 3 * 7, 3) and (drawn[0] == 1).all()
+    np.testing.assert_allclose(2 * drawn[7:11, 15:20] - 1, rows[1, 2], atol=1e-12)
+
+
 def test_paths_draw_every_trajectory_and_the_data():
     rng = np.random.default_rng(0)
     states, points = rng.standard_normal((6, 3, 2)), rng.standard_normal((7, 2))
@@ -160,3 +169,11 @@ def test_a_figure_without_a_description_is_refused(alt):
 
 def axes() -> Axes:
     return plots.figure()[1]
+
+
+def test_long_labels_beside_images_are_not_cut():
+    fig, ax = plots.figure(size=(7.0, 3.6))
+    labels = ["N = 64: mixture, denoised", "N = 60000: mixture, denoised"]
+    plots.images(np.zeros((4, 6, 28, 28)), ax=ax, row_labels=labels * 2, column_labels="abcdef")
+    picture = np.asarray(Image.open(io.BytesIO(plots.png(fig))).convert("L"))
+    assert picture[:, :2].min() > 200 > picture[:, 2:].min()  # no ink at the left edge

@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 import diffgauss as dg
-from diffgauss._layers import convolution, double, from_patches, halve, to_patches
+from diffgauss._layers import Norm, convolution, double, from_patches, groups, halve, to_patches
 from diffgauss.denoisers.unet import parameters
 from diffgauss.schedule import edm_scalings
 
@@ -43,6 +43,19 @@ def test_convolution_and_its_gradients_are_jaxs(side):
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
     for a, b in zip(back(g), back_reference(g), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [6, 16])
+def test_norm_is_flaxs_group_norm(n):
+    x = 3 * jax.random.normal(jax.random.key(0), (2, 5, 4, n)) + 2
+    ours, flaxs = Norm(n, rngs=nnx.Rngs(0)), nnx.GroupNorm(n, num_groups=groups(n), rngs=nnx.Rngs(0))
+    scale, bias = jax.random.normal(jax.random.key(1), (2, n))
+    for norm in (ours, flaxs):
+        norm.scale, norm.bias = nnx.Param(scale), nnx.Param(bias)
+    np.testing.assert_allclose(jax.jit(ours)(x), jax.jit(flaxs)(x), atol=1e-5)
+    same = jnp.full((1, 5, 4, n), 100.0)  # rounding may make its variance negative
+    np.testing.assert_allclose(ours(same), np.broadcast_to(bias, same.shape), atol=0.5)
 
 
 @pytest.mark.slow

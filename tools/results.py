@@ -18,12 +18,14 @@ FIGURES = [f"F{n}" for n in (*range(1, 10), *range(12, 19), 28, 29, 30)]
 
 HEAD = """# Results
 
-**What was not shown.** Everything below is about grey images of 28×28 pixels (Fashion-MNIST) and networks of 10⁵
-weights. No natural image, no colour and no higher resolution has been tried; the paper works at 64×64×3, with nets
-of 10⁷ weights and more. A claim that holds here holds on this scale, and so does one that fails.
+**What was not shown.** Everything below is about grey images of 28×28 pixels (Fashion-MNIST) and networks of 3·10⁵
+weights (2·10⁴ to 10⁶ where the width is varied). No natural image, no colour and no higher resolution has been
+tried; the paper works at 64×64×3, with nets of 10⁷ weights and more. A claim that holds here holds on this scale,
+and so does one that fails.
 
 This page is written by `make results` from what the executed notebooks computed; each criterion was written before
-the run that it judges ([docs/claims.md](docs/claims.md)). All networks: [data/zoo](data/zoo/README.md).
+the run that it judges; [docs/claims.md](docs/claims.md) says what had been seen by then.
+All networks: [data/zoo](data/zoo/README.md).
 
 """
 

@@ -1,4 +1,4 @@
-"""The command line: ``diffgauss zoo list``, ``train``, ``verify`` and ``index``."""
+"""The command line: ``diffgauss tour``, and ``diffgauss zoo list``, ``train``, ``verify`` and ``index``."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import Annotated
 import jax
 import typer
 
-from diffgauss import zoo
+from diffgauss import tour, zoo
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Diffusion models and their Gaussian bias.")
 shelf = typer.Typer(no_args_is_help=True, help="The zoo: networks trained once, shipped with their snapshots.")
@@ -28,6 +28,27 @@ Hours are of the clock, on one processor core that other work shared.
 {table}
 """
 COLUMNS = ("run", "images", "width", "seed", "steps", "training loss", "test loss", "GL", "memorized", "hours")
+
+
+@app.command("tour")
+def show_around(
+    images: Annotated[str, typer.Argument(help="A folder, .npy, .npz or tar file, or a name that dg.load takes.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    size: Annotated[
+        int | None, typer.Option(help="Side to crop and resize to; by default 32 for pictures in files.")
+    ] = None,
+    grey: Annotated[bool | None, typer.Option("--grey/--colour", help="By default colour if there is any.")] = None,
+    minutes: Annotated[float, typer.Option(help="How long the network is trained.")] = 3.0,
+    steps: Annotated[int | None, typer.Option(help="How many steps, instead of minutes.")] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+) -> None:
+    """The whole analysis on your own images: one page of figures and numbers.
+
+    Mean and covariance, D_M and D_G, a small network, its linear map, and how the four compare. After a stop the
+    same command goes on.
+    """
+    with _errors():
+        tour.run(images, out, size=size, grey=grey, minutes=minutes, steps=steps, seed=seed, say=typer.echo)
 
 
 def table(records: dict) -> str:
@@ -114,6 +135,6 @@ def _errors() -> Iterator[None]:
     """Bad input is one line on stderr and exit status 1, not a traceback."""
     try:
         yield
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, ModuleNotFoundError) as error:
         typer.echo(f"diffgauss: {error}", err=True)
         raise typer.Exit(1) from error

@@ -1,12 +1,17 @@
-"""Images in [-1, 1]: Fashion-MNIST with checksums, and the subsets that experiments train on."""
+"""Images in [-1, 1]: Fashion-MNIST with checksums, CIFAR-10, your own, and subsets of them."""
 
 import gzip
 import hashlib
+import os
+import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
+from diffgauss import _sources
+from diffgauss._images import chosen, numbers, reshaped
 
 Images = np.ndarray
 
@@ -26,21 +31,76 @@ _FILES = {
 }  # fmt: skip
 
 
-def load(name: str = "fashion-mnist", split: str = "train", classes: Sequence[int | str] | None = None) -> Images:
-    """Images x₀ = pixel/127.5 − 1: float32 (N, 28, 28, 1) in [-1, 1], in the order of the published files.
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_CIFAR10_EACH = {"train": 5000, "test": 1000}  # images a class (Krizhevsky, 2009)
 
-    split: "train" (N = 60000) or "test" (N = 10000). classes: keep only these, by number 0-9 or by the name in
-    ``diffgauss.data.CLASSES``. Raises ValueError for an unknown name, split or class and for a file whose
-    checksum is wrong, FileNotFoundError for one that is missing.  Xiao, Rasul & Vollgraf (2017).
+
+def load(
+    name: str | Path = "fashion-mnist",
+    split: str = "train",
+    classes: Sequence[int | str] | None = None,
+    *,
+    size: int | None = None,
+    grey: bool | None = None,
+) -> Images:
+    """Images x₀ = pixel/127.5 − 1: float32 (N, h, w, c) in [-1, 1], c = 1 grey or 3 colour, in a fixed order.
+
+    name: one of
+
+    * "fashion-mnist": 28×28 grey, carried with the package. Xiao, Rasul & Vollgraf (2017).
+    * "cifar10": 32×32 colour, from the folder or archive that the environment variable DIFFGAUSS_CIFAR10 names,
+      or else from Hugging Face.  Krizhevsky (2009).
+    * a folder, or tar archive, of pictures, searched in all its subfolders and sorted by path. Pictures are turned
+      as EXIF says and put on white where transparent; of several frames the first counts.
+    * an .npy file, or an .npz file with one array or with those named train and test: (N, h, w) grey or
+      (N, h, w, c), uint8 or floating in [-1, 1]. Pickled objects are never loaded.
+    * "owner/name" of a Hugging Face data set: needs ``pip install 'diffgauss[hub]'`` and, at first, a network.
+
+    split: "train" or "test": the subfolders, arrays or splits of these names; where there are none, every fifth
+    image is "test" and the others are "train". classes: keep only these, by number or name: of
+    ``diffgauss.data.CLASSES`` or ``CIFAR10``, the subfolders in alphabetical order, or the labels of a Hugging Face
+    set. size: crop each image to its centred square and resize that (Lanczos) to size×size. grey: True for c = 1,
+    False for c = 3; by default c = 3 if any image has colour.
+
+    Raises ValueError for an unknown name, split or class, for a file that is damaged or of another checksum, dtype
+    or range (it is named), and for images that differ in shape; FileNotFoundError for one that is missing,
+    ModuleNotFoundError where ``datasets`` is not installed.
     """
-    if name != "fashion-mnist":
-        raise ValueError(f"got name {name!r}; the data sets at hand are: 'fashion-mnist'")
+    if split not in ("train", "test"):
+        raise ValueError(f"got split {split!r}; needs 'train' or 'test'")
+    if size is not None and size < 1:
+        raise ValueError(f"size = {size}; needs at least 1 pixel")
+    if name == "fashion-mnist":
+        pixels = reshaped(_fashion_mnist(split, classes), size, grey)
+    elif name == "cifar10":
+        pixels = reshaped(_cifar10(split, classes), size, grey)
+    elif Path(name).exists():
+        pixels = _sources.read(Path(name), split, classes, size, grey)
+    elif re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(?<!\.np[yz])", str(name)):
+        pixels = _sources.hub(str(name), split, classes, size, grey)
+    else:
+        raise ValueError(
+            f"got name {str(name)!r}, which is no file or folder here; needs 'fashion-mnist', 'cifar10', "
+            "a folder of images, an .npy or .npz file, or 'owner/name' of a Hugging Face data set"
+        )
+    return pixels if pixels.dtype == np.float32 else pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
+
+
+def _fashion_mnist(split: str, classes: Sequence[int | str] | None) -> np.ndarray:
     pixels = _read_idx(folder(), split, "images").reshape(-1, 28, 28, 1)
-    if classes is not None:
-        pixels = pixels[np.isin(labels(split), [_class_number(c) for c in classes])]
-        if not len(pixels):
-            raise ValueError(f"got classes {list(classes)!r}; needs at least one of {CLASSES}")
-    return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
+    return pixels if classes is None else pixels[chosen(_read_idx(folder(), split, "labels"), CLASSES, classes)]
+
+
+def _cifar10(split: str, classes: Sequence[int | str] | None) -> np.ndarray:
+    where = os.environ.get("DIFFGAUSS_CIFAR10")
+    if where and not Path(where).exists():
+        raise FileNotFoundError(f"{where} is missing; DIFFGAUSS_CIFAR10 needs to name a folder or archive")
+    read, source = (_sources.read, Path(where)) if where else (_sources.hub, "uoft-cs/cifar10")
+    pixels = read(source, split, classes, None, None)  # type: ignore[arg-type]
+    n = _CIFAR10_EACH[split] * len(CIFAR10 if classes is None else numbers(CIFAR10, classes))
+    if pixels.shape != (n, 32, 32, 3):
+        raise ValueError(f"{source} holds images of shape {pixels.shape} for {split!r}; needs {(n, 32, 32, 3)}")
+    return pixels
 
 
 def labels(split: str = "train") -> np.ndarray:
@@ -81,14 +141,6 @@ def _permutation(data: Images, n: int, seed: int) -> np.ndarray:
     if not 1 <= n <= len(data):
         raise ValueError(f"asked for {n} points; needs between 1 and the {len(data)} there are")
     return np.random.default_rng(seed).permutation(len(data))
-
-
-def _class_number(c: int | str) -> int:
-    if c in CLASSES:
-        return CLASSES.index(c)
-    if c in range(len(CLASSES)):
-        return int(c)
-    raise ValueError(f"got class {c!r}; needs a number 0-{len(CLASSES) - 1} or a name of {CLASSES}")
 
 
 def _read_idx(where: Path, split: str, kind: str) -> np.ndarray:

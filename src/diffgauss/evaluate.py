@@ -23,9 +23,13 @@ def score(D: Denoiser, images: np.ndarray, test: np.ndarray) -> dict[str, float]
     return {"train": weighted_loss(D, images), "test": weighted_loss(D, test), "GL": GL, "memorized": memorized}
 
 
-def weighted_loss(D: Denoiser, images: np.ndarray, *, k: int = 1024) -> float:
-    """Equation 3 with EDM's weights, the mean over k images (repeated if there are fewer), levels and noises."""
-    config, x0 = TrainConfig(steps=1), jnp.asarray(images[np.arange(k) % len(images)])
+def weighted_loss(D: Denoiser, images: np.ndarray, *, k: int = 1024, config: TrainConfig | None = None) -> float:
+    """Equation 3 with EDM's weights, the mean over k images (repeated if there are fewer), levels and noises.
+
+    config: where the law of the levels and sigma_data come from, by default that of the zoo.
+    """
+    config = TrainConfig(steps=1) if config is None else config
+    x0 = jnp.asarray(images[np.arange(k) % len(images)])
     level, noise = jax.random.split(jax.random.key(LEVEL_SEED))
     sigma = lognormal_sigmas(k, key=level, mean=config.sigma_mean, std=config.sigma_std)
     return float(_dsm_loss(D, x0, sigma, jax.random.normal(noise, x0.shape), config.sigma_data))

@@ -123,7 +123,7 @@ def ledger(*claims: Claim) -> None:
     """
     if silent := [c.id for c in claims if c.verdict != "holds" and not c.why]:
         raise ValueError(f"{', '.join(silent)}: got no why; a verdict other than 'holds' needs its reason")
-    head = ("id", "claim", "paper", "ours", "criterion, set before the run", "verdict", "difference in scale")
+    head = ("id", "claim", "paper", "ours", "criterion (docs/claims.md)", "verdict", "difference in scale")
     rows = [head, ("---",) * len(head)]
     for c in claims:
         rows.append((c.id, c.claim, c.paper, c.ours, c.criterion, f"**{c.verdict}**", c.scale))

@@ -45,6 +45,7 @@ def png(fig: Figure) -> bytes:
     """The figure as PNG bytes."""
     buffer = io.BytesIO()
     with mpl.rc_context(_STYLE):
+        fig.draw_without_rendering()  # one pass of the layout more: after one, labels beside images may be cut
         fig.savefig(buffer, format="png")
     return buffer.getvalue()
 
@@ -87,12 +88,14 @@ def images(
     row_labels: Sequence[str] = (),
     column_labels: Sequence[str] = (),
 ) -> Axes:
-    """A grid of grey images (rows, columns, h, w[, 1]) in [-1, 1] as one picture with labelled rows and columns."""
+    """A grid of images (rows, columns, h, w[, 1 or 3]) in [-1, 1] as one picture with labelled rows and columns."""
     ax, grid = _axes(ax), np.asarray(rows)
     r, c, h, w = grid.shape[:4]
-    tiles = np.full((r, h + 2, c, w + 2), 1.0)
-    tiles[:, 1:-1, :, 1:-1] = np.clip(grid.reshape(r, c, h, w), -1, 1).transpose(0, 2, 1, 3)
-    ax.imshow(tiles.reshape(r * (h + 2), c * (w + 2)), vmin=-1, vmax=1, cmap="gray")
+    colour = grid.shape[4:] == (3,)
+    tiles = np.full((r, h + 2, c, w + 2, 3 if colour else 1), 1.0)
+    tiles[:, 1:-1, :, 1:-1] = np.clip(grid.reshape(r, c, h, w, -1), -1, 1).swapaxes(1, 2)
+    picture = tiles.reshape(r * (h + 2), c * (w + 2), -1)
+    ax.imshow((picture + 1) / 2 if colour else picture[..., 0], vmin=-1, vmax=1, cmap="gray")
     ax.set_yticks([(i + 0.5) * (h + 2) - 0.5 for i in range(len(row_labels))], row_labels)
     ax.set_xticks([(j + 0.5) * (w + 2) - 0.5 for j in range(len(column_labels))], column_labels)
     ax.xaxis.tick_top()

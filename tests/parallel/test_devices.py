@@ -55,9 +55,10 @@ def test_the_same_numbers(one, tmp_path, devices, processes):
     np.testing.assert_allclose(many["losses"], one["losses"], rtol=1e-5)
 
 
-def test_importing_the_package_starts_no_backend():
+@pytest.mark.parametrize("module", ["diffgauss", "diffgauss.cli"])
+def test_importing_starts_no_backend(module):
     """``jax.distributed.initialize`` must come before the first array."""
-    code = "import diffgauss; from jax._src import xla_bridge as b; assert not b.backends_are_initialized()"
+    code = f"import {module}; from jax._src import xla_bridge as b; assert not b.backends_are_initialized()"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -1,5 +1,7 @@
 """The learned denoiser D_θ: a small U-Net behind EDM's preconditioning."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -10,9 +12,9 @@ from diffgauss._layers import (
     Block,
     Conv,
     Mix,
+    Norm,
     double,
     from_patches,
-    groups,
     halve,
     normal,
     pad_to_multiple,
@@ -70,7 +72,7 @@ class UNet(nnx.Module):
         self.up = nnx.data(
             [level([(2 * o, i)] + [(i, i)] * (blocks - 1)) for i, o in zip(into, widths, strict=True)]
         )
-        self.norm = nnx.GroupNorm(width, num_groups=groups(width), rngs=rngs)
+        self.norm = Norm(width, rngs=rngs)
         self.last = Conv(width, n_pixel, kernel_init=zero, rngs=rngs)
 
     @classmethod
@@ -127,6 +129,6 @@ class EDMDenoiser(nnx.Module):
         return expand(skip, x) * x + expand(out, x) * self.net(expand(into, x) * x, noise)
 
 
-def parameters(net: nnx.Module) -> int:
+def parameters(net: Any) -> int:
     """The number of trained numbers in a network."""
     return sum(leaf.size for leaf in jax.tree.leaves(net))

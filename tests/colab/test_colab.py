@@ -1,0 +1,108 @@
+"""Each notebook, alone in an empty folder, installs diffgauss beside Colab's versions and prints what it printed.
+
+One run takes every fourth notebook of eight, from the number of commits on: four commits in a row cover all.
+With COLAB=all in the environment (`make colab`) a run takes all.
+"""
+
+import json
+import math
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import colab
+import nbformat
+import pytest
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_notebook
+
+PATHS = sorted((colab.ROOT / "notebooks").glob("[0-9]*.ipynb"))
+pytestmark = pytest.mark.slow
+UPGRADE = "!{sys.executable} -m pip install -q --disable-pip-version-check numpy==2.1.2\n"
+DETECT = """assert "google.colab" in sys.modules
+import numpy, pathlib
+assert [p.name for p in pathlib.Path().iterdir()] == ["alone.ipynb"]
+assert numpy.__version__ == "2.1.3" and dg.load("fashion-mnist", split="test").shape == (10000, 28, 28, 1)"""
+
+
+def turn() -> set[Path]:
+    """The notebooks that this run takes: about two."""
+    groups = 1 if os.environ.get("COLAB") == "all" else max(1, math.ceil(len(PATHS) / 2))
+    return set(PATHS[int(colab.git("rev-list", "--count", "HEAD")) % groups :: groups])
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory, pytestconfig) -> str:
+    """pip's cache for this run alone: the wheel of the commit is built once and does not stay in the user's."""
+    colab.environment()
+    with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print(f"\n{colab.describe()}")
+    return str(tmp_path_factory.mktemp("pip"))
+
+
+@pytest.fixture
+def python(cache) -> Path:
+    """The environment's Python, with what earlier tests installed or changed undone."""
+    return colab.environment()
+
+
+def faults(notebook: NotebookNode, folder: Path, python: Path, cache: str) -> list[str]:
+    """What goes wrong when the notebook is run by nbval alone in the empty folder; empty if all is well."""
+    nbformat.write(notebook, folder / "alone.ipynb")
+    before = colab.installed()
+    assert before == colab.pins()
+    command = [python, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300"]
+    command += ["--durations=5", "-p", "no:cacheprovider", "alone.ipynb"]
+    variables = colab.clean(DIFFGAUSS_SOURCE=colab.source(), PIP_CACHE_DIR=cache)
+    run = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=1500)
+    found = [] if run.returncode == 0 else [run.stdout[-6000:] + run.stderr[-2000:]]
+    cells = sum(cell.cell_type == "code" for cell in notebook.cells)
+    if not re.search(rf"\b{cells} passed", run.stdout):
+        found.append(f"{cells} code cells, but: {run.stdout[-200:]}")
+    after = colab.installed()
+    found += [f"{n} {v} became {after.get(n)}" for n, v in before.items() if after.get(n) != v]
+    if colab.git("rev-parse", "HEAD") not in origin(python):
+        found.append(f"diffgauss was not installed from this commit: {origin(python)}")
+    return found
+
+
+def origin(python: Path) -> str:
+    """Where pip installed diffgauss from: the URL and the commit, as pip wrote it down."""
+    read = "from importlib.metadata import distribution as d; print(d('diffgauss').read_text('direct_url.json'))"
+    run = subprocess.run([python, "-I", "-c", read], capture_output=True, text=True)
+    return run.stdout if run.returncode == 0 and "vcs_info" in json.loads(run.stdout) else run.stdout + run.stderr
+
+
+TURN = [pytest.param(p, marks=() if p in turn() else pytest.mark.skip("not its turn")) for p in PATHS]
+
+
+@pytest.mark.parametrize("path", TURN, ids=[p.stem for p in PATHS])
+def test_notebook_with_the_versions_of_colab(path, tmp_path, python, cache):
+    found = faults(nbformat.read(path, as_version=4), tmp_path, python, cache)
+    assert not found, "\n".join(found)
+
+
+def small(*after: str, before: str = "") -> NotebookNode:
+    """The setup cell of the first notebook, with a fault planted before or cells put after it."""
+    cells = nbformat.read(PATHS[0], as_version=4).cells
+    (setup,) = [cell.source for cell in cells if "setup" in cell.metadata.get("tags", [])]
+    importing = "import diffgauss as dg"
+    assert setup.count(f"\n{importing}") == 1
+    setup = setup.replace(f"\n{importing}", f"\n{before}{importing}")
+    return new_notebook(cells=[new_code_cell(source) for source in (setup, *after)])
+
+
+@pytest.mark.parametrize(
+    ("notebook", "planted"),
+    [
+        (small(DETECT), []),
+        (small(before=UPGRADE), ["numpy 2.1.3 became 2.1.2"]),
+        (small("# NBVAL_SKIP\n1 + 1", "open('../pyproject.toml')"), ["3 code cells, but", "FileNotFoundError"]),
+    ],
+    ids=["the setup cell alone", "upgrades numpy", "leaves out a cell and needs the checkout"],
+)
+def test_setup_cell_and_planted_faults(notebook, planted, tmp_path, python, cache):
+    found = faults(notebook, tmp_path, python, cache)
+    assert bool(found) == bool(planted), found
+    assert all(any(fault in text for text in found) for fault in planted), found

@@ -1,0 +1,74 @@
+"""The decks in a browser without network: every slide fits, keys move, mathematics is set."""
+
+import pytest
+from decks import page as deck
+from fixtures import browser as browser  # a second conftest.py would hide the first
+from fixtures import decks as decks
+from fixtures import visit as visit
+from pages import ROOT, SHOTS
+from slides import Slide
+
+pytestmark = pytest.mark.slow
+NAMES = ["lecture", *sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))]
+CUT = """() => {
+    const section = document.querySelector(".slides > section.present");
+    section.querySelectorAll(".fragment").forEach(e => e.classList.add("visible"));
+    const parts = ":scope > *:not(aside), p, li, pre, table, figure img, mjx-container > svg";
+    const out = r => r.left < 0 || r.top < 0 || r.right > innerWidth + 1 || r.bottom > innerHeight + 1;
+    return [...section.querySelectorAll(parts)]
+        .map(e => [e.tagName, e.textContent.slice(0, 50), e.getBoundingClientRect()])
+        .filter(([, , r]) => r.width && out(r))
+        .map(([tag, text, r]) => `${tag} ${text} right ${r.right} bottom ${r.bottom}`);
+}"""
+
+
+def cut(page, shot: str = "") -> list[str]:
+    """What stands out of the window, slide by slide, with all fragments shown; moves by the right arrow key."""
+    page.wait_for_function("window.Reveal?.isReady()")
+    found = []
+    for k in range(page.evaluate("Reveal.getTotalSlides()")):
+        found += [f"slide {k + 1}: {text}" for text in page.evaluate(CUT)]
+        if shot:
+            page.screenshot(path=SHOTS / f"{shot}-{k + 1:02d}.png")
+        page.evaluate("document.querySelectorAll('.present .fragment').forEach(e => e.classList.remove('visible'))")
+        while page.evaluate("Reveal.getIndices().h") == k and not page.evaluate("Reveal.isLastSlide()"):
+            page.keyboard.press("ArrowRight")
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_deck(name, decks, visit):
+    page = visit(decks, f"{name}.html", width=1280, height=720)
+    assert not cut(page, f"slides-{name}")
+    assert page.evaluate("Reveal.isLastSlide()")
+    count = page.evaluate("Reveal.getTotalSlides()")
+    assert 30 <= count <= 60 if name == "lecture" else 10 <= count <= 24
+    assert page.locator("mjx-container").count() > 10 and not page.locator("[data-mjx-error]").count()
+    assert not page.evaluate(
+        "[...document.querySelectorAll('section :is(p, li, td)')].some(e => e.textContent.includes('$'))"
+    )
+    assert page.locator("img").evaluate_all("all => all.every(e => e.alt.length > 20 && e.naturalWidth > 100)")
+    sizes = page.locator(".slides > section").evaluate_all(
+        "all => all.map(e => parseFloat(getComputedStyle(e).fontSize))"
+    )
+    assert min(sizes) >= 18
+
+
+def test_the_lecture_has_the_sections_of_its_plan(decks, visit):
+    page = visit(decks, "lecture.html", width=1280, height=720)
+    headings = page.locator("h2").evaluate_all("all => all.map(e => e.textContent)")
+    assert (
+        sum("Minutes" in t for t in page.locator("section").evaluate_all("all => all.map(e => e.textContent)")) == 7
+    )
+    assert any("The minimiser of the training loss" in h for h in headings)
+
+
+def test_a_slide_that_is_cut_off_is_found(decks, visit):
+    tall = [Slide("<h2>fits</h2>"), Slide('<div style="height: 2000px">tall</div>')]
+    (decks / "planted.html").write_text(deck("planted", tall), encoding="utf-8")
+    assert ["slide 2" in text for text in cut(visit(decks, "planted.html", width=1280, height=720))] == [True]
+
+
+def test_the_index_lists_all_decks(decks, visit):
+    page = visit(decks, "index.html", width=1280, height=720)
+    assert page.locator("li a").count() == len(NAMES)

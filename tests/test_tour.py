@@ -1,0 +1,210 @@
+"""The tour as a user takes it: a folder of drawn pictures in, one page out; and what it refuses."""
+
+import math
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from test_report import Page, faults
+from typer.testing import CliRunner
+
+import diffgauss as dg
+from diffgauss import cli, comparisons, live, report, stations
+from diffgauss.case import Case
+
+COMMAND = [sys.executable, "-c", "from diffgauss.cli import app; app()", "tour"]
+TITLES = [
+    "In short", "The images", "Mean and covariance", "Two denoisers without a network", "What the network learnt",
+    "How linear the network is", "What the network resembles", "Samples from the same noise",
+    "What this run cannot show",
+]  # fmt: skip
+
+
+def draw(folder, n: int, seed: int = 0) -> None:
+    """n pictures of 24×20 pixels: a coloured shape somewhere on a coloured ground."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir()
+    for i in range(n):
+        ground, shape = (tuple(int(v) for v in c) for c in rng.integers(0, 256, (2, 3)))
+        image = Image.new("RGB", (24, 20), ground)
+        x, y, r = rng.integers(4, 16), rng.integers(4, 16), rng.integers(2, 8)
+        getattr(ImageDraw.Draw(image), ("ellipse", "rectangle")[i % 2])([x - r, y - r, x + r, y + r], fill=shape)
+        image.save(folder / f"{i:04}.png")
+
+
+def numbers(cell: str) -> list[float]:
+    return [float(v) for v in re.findall(r"-?\d+(?:\.\d+)?", cell)]
+
+
+@pytest.mark.slow
+def test_a_tour_of_a_folder(tmp_path):
+    draw(tmp_path / "shapes", 400)
+    done = subprocess.run(
+        [*COMMAND, "shapes", "--size", "16", "--steps", "96"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "320 training and 80 held-out images of shape (16, 16, 3)" in done.stdout
+    assert re.search(r"96 steps of training take about \d.* in all\n", done.stdout)
+    assert re.search(r"report\.html: written after \d", done.stdout)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "shapes"]
+
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert faults(text) == [] and len(text) < 2e6
+    page = Page(text)
+    assert [t for tag, t in page.texts if tag == "h2"] == TITLES
+    assert sum(tag == "img" for tag, _ in page.tags) == 10
+    assert "nan" not in re.sub(r'src="[^"]*"', "", text).lower()
+    pictures, variance, weights, losses, distances, samples, settings = (table[1:] for table in page.tables)
+    assert pictures == [["training", "320"], ["held-out", "80"]]
+
+    train, test = (dg.load(tmp_path / "shapes", s, size=16).reshape(-1, 768) for s in ("train", "test"))
+    lam = np.linalg.svd(train.astype(np.float64) - train.mean(0), compute_uv=False) ** 2
+    need = 1 + int(np.argmax(np.cumsum(lam) >= 0.9 * lam.sum()))
+    assert variance[1] == ["90 %", f"{need} of 319"]
+
+    behind = [numbers(row[1])[0] for row in weights]
+    assert behind == sorted(behind, reverse=True) and behind[-1] == 1 and 1 < behind[0] <= 320
+
+    loss = {name: (float(a), float(b)) for name, a, b in losses}
+    assert list(loss) == ["Dθ", "DL", "DG", "DM"]
+    theta, linear, gauss, memory = loss.values()
+    assert memory[0] == min(a for a, _ in loss.values()) and memory[1] > 1.5 * memory[0]
+    assert gauss[0] < gauss[1]
+    assert stations.verdict(theta[1], gauss[1]).split("(")[0] in text
+
+    values = np.array([[float(cell) for cell in row] for row in distances])
+    assert values.shape == (10, 7) and np.isfinite(values).all()
+    np.testing.assert_allclose(values[:, 0], dg.karras_sigmas(10), rtol=0.01)
+    assert (values[:, 4] <= values[:, 5] + 0.005).all()  # D_L is fitted to what D_G is a special case of
+    assert (values[-1, 4:] < 0.02).all()  # at σ = .002 everything returns a training image
+
+    scores = {row[0][-1] if row[0].startswith("D") else "real": row[1:] for row in samples}
+    assert float(scores["M"][0]) < 0.02 and scores["M"][1] == "100%"
+    assert float(scores["G"][0]) > 0.1 and scores["G"][1] == "0%"
+    assert float(scores["real"][0]) > 0.1
+    for name in "LGM":
+        for value, low, high in map(numbers, (cell.replace(" to ", " ") for cell in scores[name][2:])):
+            assert low <= value <= high <= 1 and math.isfinite(low)
+    assert ["training steps", "96"] in settings and ["images", "shapes"] in settings
+
+
+@pytest.mark.slow
+def test_training_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(live, "SAVE_EVERY", 0.0)
+    images = np.random.default_rng(0).uniform(-1, 1, (70, 8, 8, 1)).astype(np.float32)
+    config = dg.TrainConfig(steps=1, batch=4)
+    told = []
+
+    def train(data, parked, steps):
+        return live.train(
+            data, config, tmp_path / parked, seconds=1.0, steps=steps, tell=lambda *a: told.append(a[1:])
+        )
+
+    whole, losses = train(images, "whole", 192)
+    assert len(losses) == 192 and told[-1][0] == 192 and told[-1][1] > 0
+    train(images, "parts", 96)
+    resumed, again = train(images, "parts", 192)
+    assert len(again) == 192
+    np.testing.assert_allclose(again, losses, rtol=1e-3)
+    x = jnp.asarray(images[:2])
+    np.testing.assert_allclose(resumed(x, 1.0), whole(x, 1.0), atol=1e-3)
+    _, other = train(images[::-1], "parts", 64)  # other images: the parked state is not theirs
+    assert len(other) == 64 and abs(other - losses[:64]).max() > 1e-3
+    _, timed = train(images, "timed", None)
+    assert len(timed) >= 64 and len(timed) % 32 == 0
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    """Smooth grey images of 6×6 pixels, and D_G in the place of the network."""
+    rng = np.random.default_rng(0)
+    images = np.tanh(rng.standard_normal((260, 36)) @ rng.standard_normal((36, 36)) / 9).reshape(-1, 6, 6, 1)
+    train, test = images[:200].astype(np.float32), images[200:].astype(np.float32)
+    D_G, D_M = dg.GaussianDenoiser.from_data(train), dg.EmpiricalDenoiser.from_data(train)
+    config = dg.TrainConfig(steps=1, sigma_data=float(train.std()))
+    return Case(train, test, D_G, D_G, D_G, D_M, config, np.ones(70), jax.random.key(0), dg.karras_sigmas(10))
+
+
+def tables(*sections) -> list[list[list[str]]]:
+    return [table[1:] for table in Page(report.page("x", sections)).tables]
+
+
+def test_a_network_that_is_D_G_is_found_to_be(case):
+    assert "about as much as a Gaussian" in stations.training(case).short
+    assert "at least 1.000" in comparisons.linear(case).short
+    (distances,) = tables(comparisons.distances(case))
+    assert all(row[2] == row[5] == "0.000" for row in distances) and float(distances[5][3]) > 0.05
+    (samples,) = tables(comparisons.samples(case))
+    assert samples[2][1:] == [*samples[0][1:3], "1.00 (1.00 to 1.00)", "1.00 (1.00 to 1.00)"]
+    assert float(samples[0][1]) > 0.2 and samples[0][2] == "0%"
+
+
+def test_a_network_that_memorizes_is_found_to(case):
+    case = replace(case, D_θ=case.D_M)
+    training = stations.training(case)
+    assert "not learnt more than a Gaussian" in training.short
+    losses = tables(training)[0]
+    assert float(losses[0][1]) < float(losses[2][1]) and float(losses[0][2]) > float(losses[2][2])
+    (distances,) = tables(comparisons.distances(case))
+    assert all(row[3] == row[6] == "0.000" for row in distances) and float(distances[5][2]) > 0.05
+    assert float(re.findall(r"at least (0\.\d+)", comparisons.linear(case).short)[0]) < 0.9
+    (samples,) = tables(comparisons.samples(case))
+    assert float(samples[0][1]) < 0.02 and samples[0][2] == "100%" and float(samples[4][1]) > 0.2
+
+
+def test_what_the_images_are_like(case):
+    text = report.page("x", [stations.pictures(case), stations.spectrum(case), stations.two_denoisers(case)])
+    assert faults(text) == []
+    counts, variance, weights = (table[1:] for table in Page(text).tables)
+    assert counts == [["training", "200"], ["held-out", "60"]]
+    lam = np.linalg.eigvalsh(np.cov(case.train.reshape(200, -1).T.astype(np.float64)))[::-1]
+    for share, row in zip((0.5, 0.9, 0.99), variance, strict=True):
+        assert row[1] == f"{1 + int(np.argmax(np.cumsum(lam) >= share * lam.sum()))} of 36"
+    assert weights[-1][1].startswith("1.0 of") and numbers(weights[0][1])[0] > 100
+
+
+def test_the_limits_are_those_of_the_case(case):
+    few = replace(case, train=case.train[:30])
+    said = [report.page("x", [comparisons.limits(c, {"seed": "7"})]) for c in (case, few)]
+    assert ["directions at most" in text for text in said] == [False, True]
+    assert all("60 held-out images are repeated" in text and "no finding" in text for text in said)
+    assert ["seed", "7"] in tables(comparisons.limits(case, {"seed": "7"}))[0]
+
+
+@pytest.mark.parametrize(
+    "mine, gauss, said",
+    [(0.5, 0.6, "more than a Gaussian (held-out loss 0.500, D_G 0.600)"), (0.6, 0.6, "about as much"),
+     (0.7, 0.6, "not learnt more")],
+)  # fmt: skip
+def test_the_verdict_follows_the_losses(mine, gauss, said):
+    assert said in stations.verdict(mine, gauss)
+
+
+@pytest.mark.parametrize(
+    "n, options, message",
+    [
+        (50, [], "got 40 training and 10 held-out images; needs at least 64 and 16, or 80 in one folder"),
+        (0, [], "shapes holds no images"),
+        (80, ["--size", "65"], "images are 65×65 pixels; needs squares of at most 64"),
+        (80, ["--minutes", "0"], "minutes = 0.0"),
+        (80, ["--out", "shapes"], "got shapes for the report; needs a file"),
+    ],
+)
+def test_what_a_tour_cannot_use_is_one_line(tmp_path, monkeypatch, n, options, message):
+    monkeypatch.chdir(tmp_path)
+    draw(tmp_path / "shapes", n)
+    result = CliRunner().invoke(cli.app, ["tour", "shapes", *options])
+    assert result.exit_code == 1 and result.output.startswith(f"diffgauss: {message}")
+    assert result.output.count("\n") == 1 and not (tmp_path / "report.html").exists()
+
+
+def test_equal_images_are_refused(tmp_path):
+    np.save(tmp_path / "equal.npy", np.zeros((100, 8, 8), np.uint8))
+    result = CliRunner().invoke(cli.app, ["tour", str(tmp_path / "equal.npy")])
+    assert result.exit_code == 1 and "all training images are equal" in result.output
