@@ -11,6 +11,7 @@ beside shifted and mirrored copies, and the temporary memory of a call. Nothing 
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import jax
@@ -122,13 +123,21 @@ def main() -> None:
     parser.add_argument("--counts", type=int, nargs="+", default=(15_000, 60_000, 240_000, 1_000_000))
     parser.add_argument("--out", type=Path, default=dg.zoo.folder() / "screened.json")
     args = parser.parse_args()
+    command = " ".join(["python benchmarks/screened.py", *sys.argv[1:]])
     images, fresh = dg.load(), dg.load(split="test")[: 64 if args.quick else 256]
     images = images[: 6000 if args.quick else None]
     eps = np.random.default_rng(0).standard_normal(fresh.shape).astype(np.float32)
     rows = by_sigma(images, fresh, eps, 3 if args.quick else 7)
     counts = (3000, 12000) if args.quick else args.counts
     judged = {f"{row['sigma']:g}": row["ratio"] for row in rows if row["sigma"] <= 0.25}
-    record = {"images": len(images), "batch": len(fresh), **runs.computer(), "ratio": judged, "by_sigma": rows}
+    record = {
+        "command": command,
+        "images": len(images),
+        "batch": len(fresh),
+        **runs.computer(),
+        "ratio": judged,
+        "by_sigma": rows,
+    }
     args.out.parent.mkdir(exist_ok=True)
     record["by_n"] = by_n(images, fresh, eps, counts)
     args.out.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")

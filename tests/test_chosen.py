@@ -21,6 +21,7 @@ def test_each_level_takes_the_member_of_the_nearest():
     np.testing.assert_allclose(mixed, jnp.stack([D_M(x0, 2.0)[0], D_G(x0, 0.5)[1]]), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_choice_has_the_least_error_at_each_level():
     """Normal data: D_G beats D_M at low σ; a denoiser that returns x beats none at any level."""
     (D_M, D_G), x0 = members()

@@ -83,6 +83,7 @@ def test_els_is_equivariant_in_the_interior_and_ls_is_not(shift):
         assert (jnp.abs(difference[:, inside, inside]).max() < 1e-5) == equivariant
 
 
+@pytest.mark.slow
 def test_sizes_follow_the_nearest_level():
     y, rng = images(3)
     x = jnp.asarray(rng.standard_normal((3, 5, 4, 1)), jnp.float32)
@@ -112,6 +113,7 @@ def test_wiener_neighbourhoods_have_the_right_limits():
         np.testing.assert_allclose(np.asarray(D(x, 1.0)).reshape(3, 20)[:, p], want, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_calibration_finds_the_size_that_denoises_best():
     """Pixels independent: a window of one is best at low σ. All pixels equal: the largest is best."""
     rng = np.random.default_rng(0)
@@ -122,6 +124,7 @@ def test_calibration_finds_the_size_that_denoises_best():
         assert got == (best,)
 
 
+@pytest.mark.slow
 def test_the_sampler_runs_and_a_second_training_set_costs_no_trace():
     noise = 80 * jax.random.normal(jax.random.key(0), (2, 5, 4, 1))
     D1, D2 = (dg.LocalDenoiser.from_data(images(seed)[0], size=3, equivariant=True) for seed in (0, 1))

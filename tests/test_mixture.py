@@ -79,6 +79,7 @@ def test_rank_keeps_the_leading_components_of_each_class():
     assert np.isfinite(D(jnp.asarray(x, jnp.float32), 0.1)).all()
 
 
+@pytest.mark.slow
 def test_members_have_their_own_levels_and_the_sampler_runs():
     y, labels, rng = classes(3)
     D = dg.MixtureDenoiser.from_data(y.reshape(-1, 2, 2), labels)

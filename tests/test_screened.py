@@ -30,6 +30,7 @@ def oracle(x, y, sigma):
     return w, w @ y
 
 
+@pytest.mark.slow
 @given(st.integers(0, 1000), st.sampled_from([0.002, 0.05, 0.3, 1.0, 4.0]), st.sampled_from([1, 3]))
 def test_the_bound_covers_what_is_left_out(seed, sigma, rank):
     """True mass left out ≤ bound ≤ tol and ‖D − D_M‖ ≤ bound · diameter, for any data, σ, k and tolerance.
@@ -82,6 +83,7 @@ def test_screening_leaves_out_most_and_changes_nothing():
     np.testing.assert_array_equal(everything.visited(x, 0.1), 1)
 
 
+@pytest.mark.slow
 def test_queries_that_need_more_groups_than_are_listed_get_whole_blocks():
     """Beyond the list of nearest groups the mean is of blocks, still with a certificate."""
     y, rng = clusters(2, n=4000)
@@ -118,6 +120,7 @@ def test_the_order_is_a_permutation_in_full_blocks():
     assert spread < 0.6 * points.var(0).sum()
 
 
+@pytest.mark.slow
 def test_members_have_their_own_levels_and_the_sampler_runs():
     y, rng = clusters(1)
     y = y.reshape(-1, 3, 2)
@@ -128,6 +131,7 @@ def test_members_have_their_own_levels_and_the_sampler_runs():
     np.testing.assert_allclose(dg.sample(D, noise, sigmas), dg.sample(D_M, noise, sigmas), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_no_retrace_for_another_training_set():
     D1, D2 = (dg.ScreenedDenoiser.from_data(clusters(seed)[0], ranks=(2, 4), block=4) for seed in (0, 1))
     x = jnp.ones((2, 6))
