@@ -76,40 +76,52 @@ def visit(need: Bool[Array, " n b"], carry: Any, step: Callable[[Any, Any, Any],
     return lax.scan(over_queries, carry, jnp.arange(n))[0]
 
 
-def mean_of_nearest(blocks, group, z, variance, bounds, best, margin, *, most: int = 96, at_once: int = 8):
-    """For each query the softmax mean over up to most groups, from the nearest on, while bound < least + margin.
+def mean_of_nearest(
+    blocks, group, z, variance, bounds, best, margin, *, lists: tuple[int, ...] = (96, 1024), at_once: int = 8
+):
+    """For each query the softmax mean over groups, from the nearest on, while bound < least + margin.
 
     blocks: points (n_blocks, m, d) and half norms (n_blocks, m), in groups of so many; bounds: (b, n), lower bounds
-    of half distances, group by group; best: (b,), that of some point; at_once: groups a turn. Returns the first
-    bound not looked at (b,), the least half distance (b,), and the mean (b, d).
+    of half distances, group by group; best: (b,), that of some point; lists: how many groups are put in order, more
+    only for queries that get to the end of fewer; at_once: groups a turn. Returns the first bound not looked at
+    (b,), the least half distance (b,), and the mean (b, d).
     """
-    (b, n_groups), d, far = bounds.shape, z.shape[1], jnp.finfo(z.dtype).max / 4
-    points, half_norms, n = blocks[0].reshape(-1, group, d), blocks[1].reshape(-1, group), min(n_groups, most)
-    near, order = lax.optimization_barrier(lax.top_k(-bounds, n))  # else XLA sorts whole rows on a processor
-    beyond = -near[:, -1:] if n < n_groups else jnp.full((b, 1), jnp.inf, z.dtype)
-    near = jnp.concatenate([-near, jnp.tile(beyond, at_once)], 1)
-    order = jnp.pad(order, ((0, 0), (0, at_once)))
+    d, n_groups, far = z.shape[1], bounds.shape[1], jnp.finfo(z.dtype).max / 4
+    points, half_norms = blocks[0].reshape(-1, group, d), blocks[1].reshape(-1, group)
 
     def one(query):
-        z, variance, near, order, best, margin = query
+        z, variance, bounds, best, margin = query
         own = (z**2).sum() / 2  # differences of so few rows are squared themselves, which rounds less than products
 
-        def more(state):
-            return (state[0] < n) & (near[state[0]] + own < state[1] + margin)
+        def walk(n, state):
+            """Go on through the n nearest groups."""
+            near, order = lax.optimization_barrier(lax.top_k(-bounds, n))  # else XLA sorts the row on a processor
+            beyond = -near[-1] if n < n_groups else jnp.asarray(jnp.inf, z.dtype)
+            near, order = jnp.pad(-near, (0, at_once), constant_values=beyond), jnp.pad(order, (0, at_once))
 
-        def turn(state):
-            start, least, total, mean = state
-            rows = lax.dynamic_slice(order, (start,), (at_once,))
-            y, real = points[rows].reshape(-1, d), jnp.repeat(start + jnp.arange(at_once) < n, group)
-            s = jnp.where(real & (half_norms[rows].ravel() < PADDED), ((y - z[None]) ** 2).sum(1) / 2, far)
-            least, total, mean = online(least, total, mean, s, y, variance)
-            return start + at_once, least, total, mean
+            def more(state):
+                return (state[0] < n) & (near[state[0]] + own < state[2] + margin)
 
-        start = 0, best + own, jnp.zeros_like(best), jnp.zeros_like(z)
-        end, least, total, mean = lax.while_loop(more, turn, start)
-        return near[end], least - own, mean / jnp.maximum(total, jnp.finfo(z.dtype).tiny)
+            def turn(state):
+                start, _, least, total, mean = state
+                rows = lax.dynamic_slice(order, (start,), (at_once,))
+                y, real = points[rows].reshape(-1, d), jnp.repeat(start + jnp.arange(at_once) < n, group)
+                s = jnp.where(real & (half_norms[rows].ravel() < PADDED), ((y - z[None]) ** 2).sum(1) / 2, far)
+                start = start + at_once
+                return start, near[start], *online(least, total, mean, s, y, variance)
 
-    return lax.map(one, (z, variance, near, order, best, margin))
+            return lax.while_loop(more, turn, (state[0], near[state[0]], *state[2:]))
+
+        sizes = sorted({min(n, n_groups) for n in lists})
+        state = walk(sizes[0], (0, best, best + own, jnp.zeros_like(best), jnp.zeros_like(z)))
+        for n in sizes[1:]:
+            state = lax.cond(
+                state[1] + own < state[2] + margin, lambda state, n=n: walk(n, state), lambda s: s, state
+            )
+        _, end, least, total, mean = state
+        return end, least - own, mean / jnp.maximum(total, jnp.finfo(z.dtype).tiny)
+
+    return lax.map(one, (z, variance, bounds, best, margin))
 
 
 def mean_of_blocks(blocks, z, variance, need):

@@ -112,13 +112,18 @@ class ScreenedDenoiser:
         def screened():
             bounds, blocks = self._bound_groups(z, least, need), (self.points, self.half_norms)
             end, h, mean = _screen.mean_of_nearest(blocks, self._group, z, variance, bounds, best, margin)
-            left = self._mass(bounds >= end[:, None], bounds, h + slack, variance)
+            left, seen = self._mass(bounds >= end[:, None], bounds, h + slack, variance), bounds < end[:, None]
             done = left <= self.tol
-            more = bounds.reshape(len(z), len(self.points), -1).min(-1).T < (h + margin)[None]
-            others = _screen.mean_of_blocks(blocks, z, variance, more & ~done[None])
-            rest = self._mass(~jnp.repeat(more.T, bounds.shape[1] // len(more), 1), bounds, h + slack, variance)
-            seen = jnp.where(done, (bounds < end[:, None]).mean(1), more.mean(0))
-            return jnp.where(done[:, None], mean, others), jnp.where(done, left, rest), seen.astype(z.dtype)
+
+            def whole_blocks():
+                more = bounds.reshape(len(z), len(self.points), -1).min(-1) < (h + margin)[:, None]
+                others = _screen.mean_of_blocks(blocks, z, variance, (more & ~done[:, None]).T)
+                shown = jnp.where(done[:, None], seen, jnp.repeat(more, bounds.shape[1] // more.shape[1], 1))
+                rest = self._mass(~shown, bounds, h + slack, variance)
+                return jnp.where(done[:, None], mean, others), jnp.where(done, left, rest), shown.mean(1)
+
+            found = lax.cond(done.all(), lambda: (mean, left, seen.mean(1)), whole_blocks)
+            return *found[:2], found[2].astype(z.dtype)
 
         def everything():
             def score(block):
