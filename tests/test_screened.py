@@ -85,17 +85,18 @@ def test_screening_leaves_out_most_and_changes_nothing():
 
 @pytest.mark.slow
 def test_queries_that_need_more_groups_than_are_listed_get_whole_blocks():
-    """Beyond the list of nearest groups the mean is of blocks, still with a certificate."""
-    y, rng = clusters(2, n=4000)
+    """The list of nearest groups grows with the need; beyond its end whole blocks count, still with a certificate."""
+    n, group, (short, *_, longest) = 12000, 8, (32, 256, 1024)  # the defaults of _screen.mean_of_nearest
+    y, rng = clusters(2, n=n)
     x = jnp.asarray(np.stack([y[0] + 0.01, 3 * y[:200].mean(0)]), jnp.float32)
     D_M, D = dg.EmpiricalDenoiser.from_data(y), dg.ScreenedDenoiser.from_data(y, ranks=(2, 4), block=16, dense=1.0)
-    for sigma in (0.05, 2.0):
+    shares = []
+    for sigma in (0.05, 0.3, 2.0):
         mean, bound = D.posterior(x, sigma)
         np.testing.assert_allclose(mean, D_M(x, sigma), atol=1e-4)
         assert (bound <= 1e-6).all()
-    seen = D.visited(x, 2.0)
-    assert (seen > 8 * 96 / 4000).all() and D.visited(x, 0.05)[0] < 8 * 96 / 4000
-    assert len(D.points.reshape(-1, 8, 6)) > 96
+        shares.append(D.visited(x, sigma)[0] * n / group)
+    assert shares[0] < short < shares[1] < longest < shares[2]
 
 
 @pytest.mark.parametrize("b", [1, 33, 70])

@@ -77,7 +77,7 @@ def visit(need: Bool[Array, " n b"], carry: Any, step: Callable[[Any, Any, Any],
 
 
 def mean_of_nearest(
-    blocks, group, z, variance, bounds, best, margin, *, lists: tuple[int, ...] = (96, 1024), at_once: int = 8
+    blocks, group, z, variance, bounds, best, margin, *, lists: tuple[int, ...] = (32, 256, 1024), at_once: int = 8
 ):
     """For each query the softmax mean over groups, from the nearest on, while bound < least + margin.
 

@@ -46,7 +46,7 @@ class ScreenedDenoiser:
         cls,
         data: ArrayLike,
         *,
-        ranks: tuple[int, int] = (32, 256),
+        ranks: tuple[int, int] = (32, 384),
         tol: float = 1e-6,
         block: int = 256,
         dense: float = 0.35,
