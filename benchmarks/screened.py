@@ -3,7 +3,7 @@
 python benchmarks/screened.py                          a quarter of an hour; 16 GB for a million images
 python benchmarks/screened.py --quick --out build/screened.json
 
-By σ: seconds of both, in turns, their least over the rounds and the median ratio; the share of blocks visited, the
+By σ: seconds of both, in turns, their least over the rounds and the ratio of these; the share of blocks visited, the
 largest bound on what was left out, and the largest error of a pixel of the mean against float64; and the error of
 two shortcuts: a fixed number of nearest images at every σ, and softmaxes of mini-batches, averaged. By N: images
 beside shifted and mirrored copies, and the temporary memory of a call. Nothing here is a test.
@@ -65,7 +65,7 @@ def augmented(images: np.ndarray, n: int) -> np.ndarray:
 
 
 def times(D, D_M, x, sigma, rounds) -> tuple[float, float, float]:
-    """Least seconds of the scan and of the screened call, taking turns, and the median of their ratio."""
+    """Least seconds of the scan and of the screened call, taking turns, and their ratio."""
     calls = {
         "scan": lambda: jax.block_until_ready(D_M(x, sigma)),
         "screened": lambda: jax.block_until_ready(D(x, sigma)),
@@ -73,8 +73,8 @@ def times(D, D_M, x, sigma, rounds) -> tuple[float, float, float]:
     for call in calls.values():
         call()
     found = in_turns({name: lambda call=call: seconds(call) for name, call in calls.items()}, rounds)
-    scan, screened = (np.array(found[name]) for name in calls)
-    return float(scan.min()), float(screened.min()), float(np.median(scan / screened))
+    scan, screened = (min(found[name]) for name in calls)
+    return scan, screened, scan / screened
 
 
 def temporary(D, x, sigma) -> float:

@@ -27,7 +27,7 @@ class ScreenedDenoiser:
     Rounding: half distances are taken to be off by at most δ = (d + 64) ε max‖y‖ max(‖x‖, max‖y‖), ε = 2⁻²³ in
     float32, over twice the worst case of a product of d terms, and the margin is 2δ wider. The certificate is of
     the images left out; weights of those kept are rounded, less than in ``EmpiricalDenoiser`` where they are few. A
-    call takes about 1.5 b N bytes beside the images. Differentiate with ``jax.jvp``: open loops have no reverse.
+    call takes about b N bytes beside the images. Differentiate with ``jax.jvp``: open loops have no reverse.
     """
 
     mean: Float[Array, " d"]
