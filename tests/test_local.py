@@ -96,6 +96,7 @@ def test_sizes_follow_the_nearest_level():
             np.testing.assert_allclose(mixed[i], one(x, sigma)[i], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_wiener_neighbourhoods_have_the_right_limits():
     """Threshold 1 keeps pixels that outweigh p itself; a tiny one keeps all, which is D_M. Between: written out."""
     y, rng = images(4, n=40)

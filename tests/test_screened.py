@@ -77,6 +77,13 @@ def test_screening_leaves_out_most_and_changes_nothing():
     D_M, D = dg.EmpiricalDenoiser.from_data(y), dg.ScreenedDenoiser.from_data(y, ranks=(2, 4), block=8, dense=1.0)
     np.testing.assert_allclose(D(x, 0.1), D_M(x, 0.1), atol=2e-5)
     assert D.visited(x, 0.1).mean() < 0.2
+
+
+@pytest.mark.slow
+def test_where_too_much_is_left_everything_is_scanned():
+    y, rng = clusters(0, n=512)
+    x = jnp.asarray(y[:9] + 0.1 * rng.standard_normal((9, 6)), jnp.float32)
+    D_M = dg.EmpiricalDenoiser.from_data(y)
     everything = dg.ScreenedDenoiser.from_data(y, ranks=(2, 4), block=8, dense=0.0)
     np.testing.assert_allclose(everything(x, 0.1), D_M(x, 0.1), atol=2e-5)
     np.testing.assert_array_equal(everything.posterior(x, 0.1)[1], 0)
@@ -85,7 +92,7 @@ def test_screening_leaves_out_most_and_changes_nothing():
 
 @pytest.mark.slow
 def test_queries_that_need_more_groups_than_are_listed_get_whole_blocks():
-    """The list of nearest groups grows with the need; beyond its end whole blocks count, still with a certificate."""
+    """The list of nearest groups grows with the need; beyond its end whole blocks count, still certified."""
     n, group, (short, *_, longest) = 12000, 8, (32, 256, 1024)  # the defaults of _screen.mean_of_nearest
     y, rng = clusters(2, n=n)
     x = jnp.asarray(np.stack([y[0] + 0.01, 3 * y[:200].mean(0)]), jnp.float32)

@@ -59,8 +59,7 @@ class ScreenedDenoiser:
         block < 1, tol or dense outside [0, 1], tol = 0.
         """
         check_points(data, at_least=2)
-        data = np.asarray(data)
-        flat = data.reshape(len(data), -1)
+        flat = np.asarray(data).reshape(len(np.asarray(data)), -1)
         if not 1 <= ranks[0] <= ranks[1] or block < 1:
             raise ValueError(f"ranks = {ranks} and block = {block}; need 1 ≤ first ≤ second and block ≥ 1")
         if not (0 < tol <= 1 and 0 <= dense <= 1):
@@ -75,7 +74,7 @@ class ScreenedDenoiser:
         longest = jnp.sqrt((points**2).sum(-1).max())
         numbers = (jnp.asarray(a, points.dtype) for a in (tol, dense))
         arrays = points, half_norms, coarse, fine, basis, longest, *numbers
-        return cls(jnp.asarray(mean, points.dtype), *arrays, event=data.shape[1:])
+        return cls(jnp.asarray(mean, points.dtype), *arrays, event=np.shape(data)[1:])
 
     @jax.jit
     def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
@@ -120,19 +119,16 @@ class ScreenedDenoiser:
                 others = _screen.mean_of_blocks(blocks, z, variance, (more & ~done[:, None]).T)
                 shown = jnp.where(done[:, None], seen, jnp.repeat(more, bounds.shape[1] // more.shape[1], 1))
                 rest = self._mass(~shown, bounds, h + slack, variance)
-                return jnp.where(done[:, None], mean, others), jnp.where(done, left, rest), shown.mean(1)
+                return jnp.where(done[:, None], mean, others), jnp.where(done, left, rest), shown.mean(1, z.dtype)
 
-            found = lax.cond(done.all(), lambda: (mean, left, seen.mean(1)), whole_blocks)
-            return *found[:2], found[2].astype(z.dtype)
+            return lax.cond(done.all(), lambda: (mean, left, seen.mean(1, z.dtype)), whole_blocks)
 
         def everything():
-            def score(block):
-                return -_screen.half_distances(z, *block) / variance[:, None]
-
-            def mix(weights, block):
-                return jnp.matmul(weights, block[0], precision="highest")
-
-            mean, _ = softmax_mean(score, mix, (self.points, self.half_norms))
+            mean, _ = softmax_mean(
+                lambda block: -_screen.half_distances(z, *block) / variance[:, None],
+                lambda weights, block: jnp.matmul(weights, block[0], precision="highest"),
+                (self.points, self.half_norms),
+            )
             return mean, jnp.zeros_like(best), jnp.ones_like(best)
 
         mean, bound, seen = lax.cond(few, screened, everything)
