@@ -21,6 +21,9 @@ KERNELS = {
     "denoisers/empirical.py",
     "denoisers/gaussian.py",
     "denoisers/linear.py",
+    "denoisers/local.py",
+    "denoisers/mixture.py",
+    "denoisers/screened.py",
     "_softmax.py",
 }
 SOURCE = re.compile(r"\(\d{4}\)|[Ee]quations? \d")

@@ -40,6 +40,11 @@ def linear(rank=8):
     return dg.LinearDenoiser(dg.karras_sigmas(3), jnp.ones((3, 64, rank)), jnp.ones((3, 8, 8, 1)), V, base)
 
 
+def wiener():
+    D_G = dg.GaussianDenoiser.from_data(IMAGES)
+    return dg.LocalDenoiser.from_wiener(IMAGES, D_G.U, D_G.lam, [4.0, 1.0])
+
+
 def pairs(V=None):
     return _pairs, (network(), dg.GaussianDenoiser.from_data(IMAGES), V, X, SIGMA[0], jax.random.key(0))
 
@@ -54,6 +59,14 @@ def scores(D, x, sigma, mean, U, key):
 KERNELS = {
     "D_M": lambda: (call, (dg.EmpiricalDenoiser.from_data(IMAGES, block=16), X, SIGMA)),
     "D_G": lambda: (call, (dg.GaussianDenoiser.from_data(IMAGES), X, SIGMA)),
+    "screened D_M": lambda: (
+        call,
+        (dg.ScreenedDenoiser.from_data(IMAGES, ranks=(4, 8), block=8, dense=1.0), X, SIGMA),
+    ),
+    "mixture": lambda: (call, (dg.MixtureDenoiser.from_data(IMAGES, np.arange(40) % 3), X, SIGMA)),
+    "local": lambda: (call, (dg.LocalDenoiser.from_data(IMAGES, size=3), X, SIGMA)),
+    "local, equivariant": lambda: (call, (dg.LocalDenoiser.from_data(IMAGES, size=5, equivariant=True), X, SIGMA)),
+    "local, Wiener": lambda: (call, (wiener(), X, SIGMA[0])),
     "D_L": lambda: (call, (linear(64), X, SIGMA)),
     "D_L, low rank, one level": lambda: (call, (linear(), X, SIGMA[0])),
     "D_theta": lambda: (call, (network(), X, SIGMA)),

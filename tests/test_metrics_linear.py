@@ -204,6 +204,18 @@ def test_the_cosine_is_about_the_mean():
     assert dg.sample_cosine(REFERENCE[::-1], REFERENCE, mean=0 * u).value > 0.9  # what centring protects from
 
 
+def test_pearson_is_the_median_over_pairs_of_numpy():
+    x, y = (part.reshape(30, -1) for part in (SAMPLES, REFERENCE))
+    each = [np.corrcoef(a, b)[0, 1] ** 2 for a, b in zip(x, y, strict=True)]
+    got = dg.sample_pearson(SAMPLES, REFERENCE)
+    assert got.value == pytest.approx(np.median(each), rel=1e-12) and got.low < got.value < got.high
+    np.testing.assert_allclose(dg.sample_pearson(3 * SAMPLES - 7, REFERENCE), got, rtol=1e-9)  # what it is blind to
+    assert dg.sample_r2(3 * SAMPLES - 7, REFERENCE).value < 0
+    assert dg.sample_pearson(REFERENCE[::-1], REFERENCE).value < 0.5 < got.value  # the control: the wrong pairs
+    with pytest.raises(ValueError, match="pair 3 has a member whose pixels are all equal"):
+        dg.sample_pearson(np.where(np.arange(30)[:, None, None] == 3, 1.0, SAMPLES), REFERENCE)
+
+
 def test_the_interval_is_the_bootstrap_of_scipy():
     from scipy.stats import bootstrap
 

@@ -36,6 +36,12 @@ PLAUSIBLE_BUT_WRONG = {
         lambda x, y, mean: ((x - mean[None]) * (y - mean[None])).sum(-1),
     ],
     "7c": ["a", "c", ""],
+    "8a": [1, 2, -0.618],
+    "8b": [
+        lambda half, best, sigma, keep: jnp.exp(-(half - best) / sigma**2).sum(),
+        lambda half, best, sigma, keep: jnp.where(keep, 0, jnp.exp(-(half - best) / (2 * sigma**2))).sum(),
+    ],
+    "8c": ["a", "c", "both"],
 }
 
 

@@ -72,7 +72,7 @@ def render(folder: Path) -> str:
 def criteria() -> dict[str, str]:
     """The criterion of each claim in docs/claims.md."""
     text = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
-    rows = re.findall(r"(?m)^\| (C\d+\w?) \| .* \| (.*) \| (.*) \|$", text)
+    rows = re.findall(r"(?m)^\| ([BC]\d+\w?) \| .* \| (.*) \| (.*) \|$", text)
     return {name: f"{holds}; partly: {partly}".removesuffix("; partly: –") for name, holds, partly in rows}
 
 
@@ -85,10 +85,10 @@ def shortfalls(rows: dict[str, tuple[dict, Path]]) -> str:
 
 
 def table(rows: dict[str, tuple[dict, Path]], criterion: dict[str, str]) -> str:
-    """All claims, in the order of their numbers."""
+    """All claims, in the order of their numbers: C of the paper, then B of later work."""
     head = ("id", "claim", "paper", "ours", "criterion", "verdict", "difference in scale", "notebook")
     lines = [head, ("---",) * len(head)]
-    for name in sorted(rows, key=lambda name: (int(re.findall(r"\d+", name)[0]), name)):
+    for name in sorted(rows, key=lambda name: (name[0] != "C", int(re.findall(r"\d+", name)[0]), name)):
         c, path = rows[name]
         link = f"[{path.stem[:2]}](notebooks/{path.name})"
         lines.append(

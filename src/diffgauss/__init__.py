@@ -2,17 +2,24 @@
 
 from diffgauss import checkpoint as checkpoint
 from diffgauss import lesson as lesson
+from diffgauss import theory as theory
 from diffgauss import zoo as zoo
 from diffgauss._core import Denoiser as Denoiser
 from diffgauss.agreement import sample_cosine as sample_cosine
+from diffgauss.agreement import sample_pearson as sample_pearson
 from diffgauss.agreement import sample_r2 as sample_r2
 from diffgauss.data import disjoint_halves as disjoint_halves
 from diffgauss.data import load as load
 from diffgauss.data import subset as subset
+from diffgauss.denoisers.chosen import ChosenDenoiser as ChosenDenoiser
 from diffgauss.denoisers.empirical import EmpiricalDenoiser as EmpiricalDenoiser
 from diffgauss.denoisers.gaussian import GaussianDenoiser as GaussianDenoiser
 from diffgauss.denoisers.linear import LinearDenoiser as LinearDenoiser
 from diffgauss.denoisers.linear import affine as affine
+from diffgauss.denoisers.local import LocalDenoiser as LocalDenoiser
+from diffgauss.denoisers.local import calibrate_sizes as calibrate_sizes
+from diffgauss.denoisers.mixture import MixtureDenoiser as MixtureDenoiser
+from diffgauss.denoisers.screened import ScreenedDenoiser as ScreenedDenoiser
 from diffgauss.denoisers.unet import EDMDenoiser as EDMDenoiser
 from diffgauss.denoisers.unet import UNet as UNet
 from diffgauss.descent import distill_sgd as distill_sgd

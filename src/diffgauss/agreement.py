@@ -48,6 +48,21 @@ def sample_cosine(
     return _bootstrap(lambda rows: np.median(each[rows], -1), len(x), seed, resamples)
 
 
+def sample_pearson(samples: ArrayLike, reference: ArrayLike, *, seed: int = 0, resamples: int = 2000) -> Interval:
+    """Medianᵢ r²(xᵢ, x'ᵢ), r the correlation of the pixels of xᵢ and x'ᵢ, each about its own pixels' mean.
+
+    Not ``sample_r2``: what all images have in common counts as agreement here, a wrong contrast or brightness does
+    not count against it. Arguments, interval and errors as ``sample_r2``.  Kamb & Ganguli (2025), Table 1.
+    """
+    x, y = _about(samples, reference, np.zeros(np.shape(reference)[1:]))
+    x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
+    norms = np.linalg.norm(x, axis=-1) * np.linalg.norm(y, axis=-1)
+    if not norms.all():
+        raise ValueError(f"pair {int(np.argmin(norms))} has a member whose pixels are all equal; needs contrast")
+    each = ((x * y).sum(-1) / norms) ** 2
+    return _bootstrap(lambda rows: np.median(each[rows], -1), len(x), seed, resamples)
+
+
 def _about(samples, reference, mean):
     """Both sets less u in float64: (k, d) each."""
     check_points(samples, "samples", at_least=2)

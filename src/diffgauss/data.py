@@ -103,6 +103,15 @@ def _cifar10(split: str, classes: Sequence[int | str] | None) -> np.ndarray:
     return pixels
 
 
+def labels(split: str = "train") -> np.ndarray:
+    """The class of each image, a number 0-9 that names ``CLASSES``: uint8 (N,), in the order of ``load``.
+
+    Raises ValueError for an unknown split and for a file whose checksum is wrong, FileNotFoundError for one that is
+    missing.  Xiao, Rasul & Vollgraf (2017).
+    """
+    return _read_idx(folder(), split, "labels")
+
+
 def folder() -> Path:
     """Where the data files are: inside an installed package, or at the top of a checkout."""
     here = Path(__file__).parent
@@ -135,6 +144,8 @@ def _permutation(data: Images, n: int, seed: int) -> np.ndarray:
 
 
 def _read_idx(where: Path, split: str, kind: str) -> np.ndarray:
+    if (split, kind) not in _FILES:
+        raise ValueError(f"got split {split!r}; needs 'train' or 'test'")
     file, expected = _FILES[split, kind]
     path = where / file
     if not path.is_file():

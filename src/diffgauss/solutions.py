@@ -53,6 +53,11 @@ def agreement(x, y, mean):
     return jnp.median((x * y).sum(-1) / (jnp.linalg.norm(x, axis=-1) * jnp.linalg.norm(y, axis=-1)))
 
 
+def left_out(half, best, sigma, keep):
+    """Σ e^{−(hᵢ − h*)/σ²} over what is not kept: a bound on its probability, h* being the least half distance."""
+    return jnp.where(keep, 0, jnp.exp(-(half - best) / sigma**2)).sum()
+
+
 def _number(reference: float, rtol: float, hint: str) -> Exercise:
     return Exercise(reference, lambda answer: bool(np.isclose(float(answer), reference, rtol=rtol)), hint)
 
@@ -137,4 +142,13 @@ EXERCISES: dict[str, Exercise] = {
         "Subtract the mean from both before you take norms, and use the median, not the mean.",
     ),
     "7c": _choice("b", "Sections 2 and 3 each have one."),
+    "8a": _number(
+        (1 + 5**0.5) / 2, 1e-3, "With λ = σ² = d/N = 1 it says κ − 1 = κ/(1 + κ), so κ² = κ + 1; take κ > 0."
+    ),
+    "8b": _function(
+        left_out,
+        (np.array([3, 3.5, 4, 9], "f4"), np.float32(3), np.float32(0.8), np.array([True, True, False, False])),
+        "Z is at least e^{−h*/σ²}: divide each weight e^{−hᵢ/σ²} by that and sum over those that are not kept.",
+    ),
+    "8c": _choice("b", "How many images share the weight at σ = 2, and how many at σ = 0.02?"),
 }  # fmt: skip

@@ -1,0 +1,147 @@
+"""The screened D_M against the scan of all images, written to data/zoo for notebook 8.
+
+python benchmarks/screened.py                          a quarter of an hour; 16 GB for a million images
+python benchmarks/screened.py --quick --out build/screened.json
+
+By σ: seconds of both, in turns, their least over the rounds and the ratio of these; the share of images visited,
+the largest bound on what was left out, and the largest error of a pixel of the mean against float64; and the error of
+two shortcuts: a fixed number of nearest images at every σ, and softmaxes of mini-batches, averaged. By N: images
+beside shifted and mirrored copies, and the temporary memory of a call. Nothing here is a test.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from timing import in_turns, seconds
+
+import diffgauss as dg
+from diffgauss import runs
+
+SIGMAS = (4.0, 2.0, 1.4, 1.0, 0.7, 0.5, 0.35, 0.25, 0.1, 0.02)
+
+
+def exact(x: np.ndarray, y: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """log weights (b, N) and posterior mean (b, d) in float64."""
+    x, y = x.reshape(len(x), -1).astype(np.float64), y.reshape(len(y), -1)
+    logits = np.empty((len(x), len(y)))
+    for start in range(0, len(y), 4096):
+        part = y[start : start + 4096].astype(np.float64)
+        logits[:, start : start + 4096] = (x @ part.T - np.einsum("nd,nd->n", part, part) / 2) / sigma**2
+    logits -= logits.max(1, keepdims=True)
+    logits -= np.log(np.exp(logits).sum(1, keepdims=True))
+    return logits, np.exp(logits) @ y
+
+
+def nearest_only(logits: np.ndarray, y: np.ndarray, k: int) -> np.ndarray:
+    """The mean over the k nearest images alone."""
+    best = np.argpartition(-logits, k, 1)[:, :k]
+    w = np.exp(np.take_along_axis(logits, best, 1))
+    return np.stack([row @ y[i] / row.sum() for row, i in zip(w, best, strict=True)])
+
+
+def by_mini_batch(logits: np.ndarray, y: np.ndarray, size: int) -> np.ndarray:
+    """The average over mini-batches of each one's own softmax average."""
+    means = []
+    for start in range(0, len(y), size):
+        part = logits[:, start : start + size]
+        w = np.exp(part - part.max(1, keepdims=True))
+        means.append(w @ y[start : start + size] / w.sum(1, keepdims=True))
+    return np.mean(means, 0)
+
+
+def augmented(images: np.ndarray, n: int) -> np.ndarray:
+    """n images: those given, then copies moved by up to two pixels and mirrored."""
+    moves = [(f, a, b) for a in (0, 1, -1, 2, -2) for b in (0, 1, -1, 2, -2) for f in (1, -1)]
+    copies = (np.roll(images, (a, b), (1, 2))[:, :, ::f] for f, a, b in moves)
+    out = np.empty((n, *images.shape[1:]), images.dtype)
+    for start, copy in zip(range(0, n, len(images)), copies, strict=False):
+        out[start : start + len(images)] = copy[: n - start]
+    return out
+
+
+def times(D, D_M, x, sigma, rounds) -> tuple[float, float, float]:
+    """Least seconds of the scan and of the screened call, taking turns, and their ratio."""
+    calls = {
+        "scan": lambda: jax.block_until_ready(D_M(x, sigma)),
+        "screened": lambda: jax.block_until_ready(D(x, sigma)),
+    }
+    for call in calls.values():
+        call()
+    found = in_turns({name: lambda call=call: seconds(call) for name, call in calls.items()}, rounds)
+    scan, screened = (min(found[name]) for name in calls)
+    return scan, screened, scan / screened
+
+
+def temporary(D, x, sigma) -> float:
+    """Megabytes that the compiled call needs beside its arguments and its result."""
+    analysis = jax.jit(lambda D, x, s: D(x, s)).lower(D, x, sigma).compile().memory_analysis()
+    return analysis.temp_size_in_bytes / 1e6 if analysis else float("nan")
+
+
+def by_sigma(images, fresh, eps, rounds) -> list[dict]:
+    D_M, D = dg.EmpiricalDenoiser.from_data(images), dg.ScreenedDenoiser.from_data(images)
+    y, rows = images.reshape(len(images), -1), []
+    for sigma in SIGMAS:
+        x = jnp.asarray(fresh + np.float32(sigma) * eps)
+        scan, screened, ratio = times(D, D_M, x, sigma, rounds)
+        mean, bound = D.posterior(x, sigma)
+        logits, want = exact(np.asarray(x), images, sigma)
+
+        def error(got, want=want):
+            return float(abs(np.asarray(got).reshape(want.shape) - want).max())
+
+        row = {"sigma": sigma, "scan": scan, "screened": screened, "ratio": ratio}
+        row |= {"visited": float(D.visited(x, sigma).mean()), "bound": float(bound.max())}
+        row |= {"error": error(mean), "error_scan": error(D_M(x, sigma))}
+        row |= {"error_100_nearest": error(nearest_only(logits, y, 100))}
+        rows.append(row | {"error_mini_batches": error(by_mini_batch(logits, y, 1024))})
+        print(rows[-1], flush=True)
+    return rows
+
+
+def by_n(images, fresh, eps, counts) -> list[dict]:
+    x, rows = jnp.asarray(fresh + np.float32(0.1) * eps), []
+    for n in counts:
+        data = augmented(images, n)
+        D_M, D = dg.EmpiricalDenoiser.from_data(data), dg.ScreenedDenoiser.from_data(data)
+        del data
+        scan, screened, ratio = times(D, D_M, x, 0.1, 3)
+        rows.append({"n": n, "scan": scan, "screened": screened, "ratio": ratio, "MB": temporary(D, x, 0.1)})
+        print(rows[-1], flush=True)
+        del D, D_M
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few images, few queries")
+    parser.add_argument("--counts", type=int, nargs="+", default=(15_000, 60_000, 240_000, 1_000_000))
+    parser.add_argument("--out", type=Path, default=dg.zoo.folder() / "screened.json")
+    args = parser.parse_args()
+    command = " ".join(["python benchmarks/screened.py", *sys.argv[1:]])
+    images, fresh = dg.load(), dg.load(split="test")[: 64 if args.quick else 256]
+    images = images[: 6000 if args.quick else None]
+    eps = np.random.default_rng(0).standard_normal(fresh.shape).astype(np.float32)
+    rows = by_sigma(images, fresh, eps, 3 if args.quick else 7)
+    counts = (3000, 12000) if args.quick else args.counts
+    judged = {f"{row['sigma']:g}": row["ratio"] for row in rows if row["sigma"] <= 0.25}
+    record = {
+        "command": command,
+        "images": len(images),
+        "batch": len(fresh),
+        **runs.computer(),
+        "ratio": judged,
+        "by_sigma": rows,
+    }
+    args.out.parent.mkdir(exist_ok=True)
+    record["by_n"] = by_n(images, fresh, eps, counts)
+    args.out.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Which points may be near a query: bounds from few coordinates, an order by neighbourhood, visits where needed."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float
+
+PADDED = 1e14
+"""Half norms beyond this are those of padding."""
+
+
+def features(z: Float[Array, " b d"], basis: Float[Array, " d k"]) -> Float[Array, " b f"]:
+    """(Pz, ‖Qz‖), so that z·w ≤ f(z)·f(w): coordinates along the basis and the length of what is left (f = k + 1).
+
+    basis: orthonormal columns.  Cauchy and Schwarz.
+    """
+    c = jnp.matmul(z, basis, precision="highest")
+    rest = z - jnp.matmul(c, basis.T, precision="highest")
+    return jnp.concatenate([c, jnp.sqrt((rest**2).sum(1, keepdims=True))], 1)
+
+
+def half_distances(
+    z: Float[Array, " b f"], y: Float[Array, " m f"], half_norm: Float[Array, " m"], *, images_first: bool = False
+) -> Array:
+    """(‖z − yᵢ‖² − ‖z‖²)/2 for a block, or a lower bound from ``features``: (b, m), or (m, b) for faster minima."""
+    if images_first:
+        return half_norm[:, None] - jnp.matmul(y, z.T, precision="highest")
+    return half_norm[None] - jnp.matmul(z, y.T, precision="highest")
+
+
+def directions(z: np.ndarray) -> np.ndarray:
+    """Principal directions of the rows of z as columns, first those along which they differ most."""
+    if len(z) <= z.shape[1]:
+        return np.linalg.svd(z, full_matrices=False)[2].T
+    return np.linalg.eigh(z.T @ z)[1][:, ::-1]
+
+
+def by_neighbourhood(points: np.ndarray, block: int) -> np.ndarray:
+    """An order in which the rows of a block are near each other: halved along the leading direction, repeatedly."""
+    out, todo = [], [np.arange(len(points))]
+    while todo:
+        rows = todo.pop()
+        if len(rows) <= block:
+            out.append(rows)
+            continue
+        part = points[rows] - points[rows].mean(0)
+        along = part @ np.linalg.eigh(part.T @ part)[1][:, -1]
+        half = max(1, len(rows) // block // 2) * block
+        split = np.argpartition(along, half - 1)
+        todo += [rows[split[half:]], rows[split[:half]]]
+    return np.concatenate(out)
+
+
+def visit(need: Bool[Array, " n b"], carry: Any, step: Callable[[Any, Any, Any], Any], at_once: int = 16) -> Any:
+    """step(carry, k, queries) for each block k of n, until all of its queries that are needed had their turn.
+
+    Its cost follows the number that is needed. queries: the numbers of min(b, at_once) queries, or b for none,
+    filling up the last turn: step must leave these as they are.
+    """
+    n, b = need.shape
+    some = min(at_once, b)
+    place = jnp.where(need, jnp.cumsum(need, 1) - 1, b + some)
+    order = jnp.full((n, b + some), b).at[jnp.arange(n)[:, None], place].set(jnp.arange(b)[None], mode="drop")
+    counts = need.sum(1)
+
+    def over_queries(carry, k):
+        def turn(state):
+            start, carry = state
+            return start + some, step(carry, k, lax.dynamic_slice(order[k], (start,), (some,)))
+
+        return lax.while_loop(lambda state: state[0] < counts[k], turn, (0, carry))[1], None
+
+    return lax.scan(over_queries, carry, jnp.arange(n))[0]
+
+
+def mean_of_nearest(
+    blocks, group, z, variance, bounds, best, margin, *, lists: tuple[int, ...] = (32, 256, 1024), at_once: int = 8
+):
+    """For each query the softmax mean over groups, from the nearest on, while bound < least + margin.
+
+    blocks: points (n_blocks, m, d) and half norms (n_blocks, m), in groups of so many; bounds: (b, n), lower bounds
+    of half distances, group by group; best: (b,), that of some point; lists: how many groups are put in order, more
+    only for queries that get to the end of fewer; at_once: groups a turn. Returns the first bound not looked at
+    (b,), the least half distance (b,), and the mean (b, d).
+    """
+    d, n_groups, far = z.shape[1], bounds.shape[1], jnp.finfo(z.dtype).max / 4
+    points, half_norms = blocks[0].reshape(-1, group, d), blocks[1].reshape(-1, group)
+
+    def one(query):
+        z, variance, bounds, best, margin = query
+        own = (z**2).sum() / 2  # differences of so few rows are squared themselves, which rounds less than products
+
+        def walk(n, state):
+            """Go on through the n nearest groups."""
+            near, order = lax.optimization_barrier(lax.top_k(-bounds, n))  # else XLA sorts the row on a processor
+            beyond = -near[-1] if n < n_groups else jnp.asarray(jnp.inf, z.dtype)
+            near, order = jnp.pad(-near, (0, at_once), constant_values=beyond), jnp.pad(order, (0, at_once))
+
+            def more(state):
+                return (state[0] < n) & (near[state[0]] + own < state[2] + margin)
+
+            def turn(state):
+                start, _, least, total, mean = state
+                rows = lax.dynamic_slice(order, (start,), (at_once,))
+                y, real = points[rows].reshape(-1, d), jnp.repeat(start + jnp.arange(at_once) < n, group)
+                s = jnp.where(real & (half_norms[rows].ravel() < PADDED), ((y - z[None]) ** 2).sum(1) / 2, far)
+                start = start + at_once
+                return start, near[start], *online(least, total, mean, s, y, variance)
+
+            return lax.while_loop(more, turn, (state[0], near[state[0]], *state[2:]))
+
+        sizes = sorted({min(n, n_groups) for n in lists})
+        state = walk(sizes[0], (0, best, best + own, jnp.zeros_like(best), jnp.zeros_like(z)))
+        for n in sizes[1:]:
+            state = lax.cond(
+                state[1] + own < state[2] + margin, lambda state, n=n: walk(n, state), lambda s: s, state
+            )
+        _, end, least, total, mean = state
+        return end, least - own, mean / jnp.maximum(total, jnp.finfo(z.dtype).tiny)
+
+    return lax.map(one, (z, variance, bounds, best, margin))
+
+
+def mean_of_blocks(blocks, z, variance, need):
+    """The softmax mean of each query over the blocks that it needs, (b, d), 0 where none: need (n_blocks, b)."""
+    points, half_norms = blocks
+
+    def step(carry, k, rows):
+        s = half_distances(z[rows], points[k], half_norms[k])
+        least, total, mean = (part[rows] for part in carry)
+        new = online(least, total, mean, s, points[k], variance[rows])
+        return tuple(part.at[rows].set(value) for part, value in zip(carry, new, strict=True))
+
+    start = jnp.full_like(variance, jnp.finfo(z.dtype).max / 4), jnp.zeros_like(variance), jnp.zeros_like(z)
+    _, total, mean = lax.cond(need.any(), lambda: visit(need, start, step), lambda: start)
+    return mean / jnp.maximum(total, jnp.finfo(z.dtype).tiny)[:, None]
+
+
+def online(least, total, mean, s, y, variance):
+    """Σ e^{−(s − least)/σ²} and Σ e^{−(s − least)/σ²} y with more points: s (…, m), y (m, d)."""
+    new = jnp.minimum(least, s.min(-1))
+    w = jnp.exp(-(s - new[..., None]) / variance[..., None])
+    shrink = jnp.exp(-(least - new) / variance)
+    return new, total * shrink + w.sum(-1), mean * shrink[..., None] + jnp.matmul(w, y, precision="highest")

@@ -1,0 +1,184 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import float64
+from hypothesis import given
+from hypothesis import strategies as st
+
+import diffgauss as dg
+from diffgauss import _screen
+
+
+def clusters(seed, n=48, d=6):
+    """Points around three centres, and queries near them: (n, d) and (5, d) float32."""
+    rng = np.random.default_rng(seed)
+    y = (
+        3 * rng.standard_normal((3, d))[rng.integers(0, 3, n)]
+        + rng.standard_normal((n, d))
+        + rng.standard_normal(d)
+    )
+    return y.astype(np.float32), rng
+
+
+def oracle(x, y, sigma):
+    """Weights (b, n) and mean in float64 from squared differences."""
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    logits = -((x[:, None] - y) ** 2).sum(-1) / (2 * np.broadcast_to(sigma, len(x))[:, None] ** 2)
+    w = np.exp(logits - logits.max(1, keepdims=True))
+    w /= w.sum(1, keepdims=True)
+    return w, w @ y
+
+
+@pytest.mark.slow
+@given(st.integers(0, 1000), st.sampled_from([0.002, 0.05, 0.3, 1.0, 4.0]), st.sampled_from([1, 3]))
+def test_the_bound_covers_what_is_left_out(seed, sigma, rank):
+    """True mass left out ≤ bound ≤ tol and ‖D − D_M‖ ≤ bound · diameter, for any data, σ, k and tolerance.
+
+    Each image has a coordinate of its own, so that the mean shows its weight: c wᵢ, or 0 where left out.
+    """
+    y, rng = clusters(seed, n=24)
+    c, own = 0.1, np.eye(24)
+    x = np.hstack([y[:5] + sigma * rng.standard_normal((5, 6)), np.zeros((5, 24))])
+    y = np.hstack([y, c * own])
+    w, want = oracle(x, y, sigma)
+    diameter = np.linalg.norm(y[:, None] - y[None], axis=-1).max()
+    with float64():
+        for tol in (1e-6, 0.2):
+            D = dg.ScreenedDenoiser.from_data(y, ranks=(rank, rank + 2), block=4, tol=tol, dense=1.0)
+            mean, bound = (np.asarray(a) for a in D.posterior(jnp.asarray(x), jnp.float64(sigma)))
+            left_out = np.where(mean[:, 6:] < 1e-12 * c, w, 0).sum(1)
+            assert (left_out <= bound + 1e-10).all() and (bound <= tol).all()
+            assert (np.linalg.norm(mean - want, axis=1) <= bound * diameter + 1e-8).all()
+    D, z = (
+        dg.ScreenedDenoiser.from_data(y.astype(np.float32), ranks=(rank, 5), block=4),
+        jnp.asarray(x, jnp.float32),
+    )
+    D_M = dg.EmpiricalDenoiser.from_data(y.astype(np.float32))
+    np.testing.assert_allclose(D(z, sigma), D_M(z, sigma), atol=1e-4)
+
+
+@given(st.integers(0, 1000), st.sampled_from([1, 3, 6]), st.sampled_from([0.01, 1.0]))
+def test_features_bound_every_product(seed, rank, scale):
+    """z·w ≤ f(z)·f(w), that is ‖z − w‖² ≥ ‖P(z − w)‖² + (‖Qz‖ − ‖Qw‖)², and = where the basis spans everything."""
+    rng = np.random.default_rng(seed)
+    basis = np.linalg.qr(rng.standard_normal((6, 6)))[0].astype(np.float32)
+    z, w = (scale * rng.standard_normal((7, 6)).astype(np.float32) for _ in range(2))
+    product = z.astype(np.float64) @ w.T.astype(np.float64)
+    f, g = (np.asarray(_screen.features(jnp.asarray(a), jnp.asarray(basis[:, :rank]))) for a in (z, w))
+    assert (f @ g.T >= product - 1e-5 * scale**2).all()
+    if rank == 6:
+        np.testing.assert_allclose(f @ g.T, product, atol=1e-5 * scale**2)
+
+
+def test_screening_leaves_out_most_and_changes_nothing():
+    y, rng = clusters(0, n=512)
+    x = jnp.asarray(y[:9] + 0.1 * rng.standard_normal((9, 6)), jnp.float32)
+    D_M, D = dg.EmpiricalDenoiser.from_data(y), dg.ScreenedDenoiser.from_data(y, ranks=(2, 4), block=8, dense=1.0)
+    np.testing.assert_allclose(D(x, 0.1), D_M(x, 0.1), atol=2e-5)
+    assert D.visited(x, 0.1).mean() < 0.2
+
+
+@pytest.mark.slow
+def test_where_too_much_is_left_everything_is_scanned():
+    y, rng = clusters(0, n=512)
+    x = jnp.asarray(y[:9] + 0.1 * rng.standard_normal((9, 6)), jnp.float32)
+    D_M = dg.EmpiricalDenoiser.from_data(y)
+    everything = dg.ScreenedDenoiser.from_data(y, ranks=(2, 4), block=8, dense=0.0)
+    np.testing.assert_allclose(everything(x, 0.1), D_M(x, 0.1), atol=2e-5)
+    np.testing.assert_array_equal(everything.posterior(x, 0.1)[1], 0)
+    np.testing.assert_array_equal(everything.visited(x, 0.1), 1)
+
+
+@pytest.mark.slow
+def test_queries_that_need_more_groups_than_are_listed_get_whole_blocks():
+    """The list of nearest groups grows with the need; beyond its end whole blocks count, still certified."""
+    n, group, (short, *_, longest) = 12000, 8, (32, 256, 1024)  # the defaults of _screen.mean_of_nearest
+    y, rng = clusters(2, n=n)
+    x = jnp.asarray(np.stack([y[0] + 0.01, 3 * y[:200].mean(0)]), jnp.float32)
+    D_M, D = dg.EmpiricalDenoiser.from_data(y), dg.ScreenedDenoiser.from_data(y, ranks=(2, 4), block=16, dense=1.0)
+    shares = []
+    for sigma in (0.05, 0.3, 2.0):
+        mean, bound = D.posterior(x, sigma)
+        np.testing.assert_allclose(mean, D_M(x, sigma), atol=1e-4)
+        assert (bound <= 1e-6).all()
+        shares.append(D.visited(x, sigma)[0] * n / group)
+    assert shares[0] < short < shares[1] < longest < shares[2]
+
+
+@pytest.mark.parametrize("b", [1, 33, 70])
+def test_every_query_has_its_turn_and_only_once(b):
+    """visit: each needed pair of block and query is stepped exactly once, whatever the sizes."""
+    need = np.random.default_rng(b).random((5, b)) < 0.4
+    need[2] = False
+    need[3] = True
+
+    def step(count, k, queries):
+        return count.at[k, queries].add(jnp.asarray(need, jnp.int32)[k, queries])
+
+    count = _screen.visit(jnp.asarray(need), jnp.zeros((5, b), jnp.int32), step)
+    np.testing.assert_array_equal(count, need)
+
+
+def test_the_order_is_a_permutation_in_full_blocks():
+    points = np.random.default_rng(0).standard_normal((103, 4))
+    order = _screen.by_neighbourhood(points, 8)
+    np.testing.assert_array_equal(np.sort(order), np.arange(103))
+    spread = np.mean([points[order[i : i + 8]].var(0).sum() for i in range(0, 96, 8)])
+    assert spread < 0.6 * points.var(0).sum()
+
+
+@pytest.mark.slow
+def test_members_have_their_own_levels_and_the_sampler_runs():
+    y, rng = clusters(1)
+    y = y.reshape(-1, 3, 2)
+    x = jnp.asarray(y[:3] + 0.3 * rng.standard_normal((3, 3, 2)), jnp.float32)
+    D_M, D = dg.EmpiricalDenoiser.from_data(y), dg.ScreenedDenoiser.from_data(y, ranks=(2, 4), block=4)
+    np.testing.assert_allclose(D(x, jnp.array([0.1, 1.0, 9.0])), D_M(x, jnp.array([0.1, 1.0, 9.0])), atol=2e-5)
+    sigmas, noise = dg.karras_sigmas(6), 80 * jnp.asarray(rng.standard_normal((2, 3, 2)), jnp.float32)
+    np.testing.assert_allclose(dg.sample(D, noise, sigmas), dg.sample(D_M, noise, sigmas), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_no_retrace_for_another_training_set():
+    D1, D2 = (dg.ScreenedDenoiser.from_data(clusters(seed)[0], ranks=(2, 4), block=4) for seed in (0, 1))
+    x = jnp.ones((2, 6))
+    jax.block_until_ready(D1(x, 1.0))
+    with jax.no_tracing(True):
+        jax.block_until_ready(D2(x, 2.0))
+
+
+IMAGES = np.zeros((4, 2, 2), np.float32)
+
+
+@pytest.mark.parametrize(
+    "data, arguments, message",
+    [
+        (IMAGES[:1], {}, r"data holds 1 point\(s\); needs at least 2"),
+        (IMAGES.astype(np.uint8), {}, "data has dtype uint8; needs floating"),
+        (IMAGES, {"ranks": (0, 4)}, r"ranks = \(0, 4\) and block = 256; need 1 ≤ first"),
+        (IMAGES, {"ranks": (3, 2)}, r"ranks = \(3, 2\) and block = 256; need 1 ≤ first"),
+        (IMAGES, {"block": 0}, "and block = 0; need 1 ≤ first"),
+        (IMAGES, {"tol": 0.0}, "tol = 0.0 and dense = 0.35; need 0 < tol"),
+        (IMAGES, {"dense": 1.5}, "dense = 1.5; need"),
+    ],
+)
+def test_bad_data_is_refused(data, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        dg.ScreenedDenoiser.from_data(data, **arguments)
+
+
+def test_bad_queries_are_refused(unchecked):
+    with pytest.raises(ValueError, match=r"x has shape \(3, 4\); needs \(b, 2, 2\)"):
+        dg.ScreenedDenoiser.from_data(IMAGES)(jnp.zeros((3, 4)), 1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sigma", [0.02, 0.1, 0.25, 0.5, 2.0])
+def test_all_60000_images_agree_with_the_scan(D_M, train, test, sigma):
+    D = dg.ScreenedDenoiser.from_data(train)
+    x = jnp.asarray(test[:64] + np.float32(sigma) * np.random.default_rng(0).standard_normal(test[:64].shape))
+    mean, bound = D.posterior(x.astype(jnp.float32), sigma)
+    want = D_M(x.astype(jnp.float32), sigma)
+    assert jnp.linalg.norm(mean - want) < 5e-5 * jnp.linalg.norm(want)
+    assert (bound <= 1e-6).all()
