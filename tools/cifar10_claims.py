@@ -1,0 +1,113 @@
+"""The verdicts on colour images from the record of tools/cifar10.py, by the criteria of docs/claims.md."""
+
+import numpy as np
+
+from diffgauss.lesson import Claim
+
+MANY, SECOND, FEW = "cifar-n50000", "cifar-n50000-seed1", "cifar-n256"
+KINDS = ("training", "held-out")
+SCALE = "32×32 colour (JPEG copy), d = 3072; a net of 355100 weights, 16384 steps"
+WHY = {}
+
+
+def verdict(*parts: bool, need: int = 1) -> str:
+    """All parts: holds; at least so many: partly."""
+    return "holds" if all(parts) else "partly" if sum(map(bool, parts)) >= need else "fails"
+
+
+def judge(record: dict) -> list[Claim]:
+    """The rows of the ledger. Raises KeyError for a record that lacks a part."""
+    rows = [*_generalizes(record["stopping"]), _linear(record["linearity"]), *_resembles(record["resemblance"]),
+            *_samples(record["samples"])]  # fmt: skip
+    order = sorted(rows, key=lambda row: int("".join(c for c in row[0] if c.isdigit())))
+    return [Claim(f"{name} colour", claim, paper, ours, "docs/claims.md", found, found, SCALE, WHY.get(name, "")
+                  if found != "holds" else "") for name, claim, paper, ours, found in order]  # fmt: skip
+
+
+def pm(mean: float, half: float) -> str:
+    """0.123 ± 0.004."""
+    return f"{mean:.3f} ± {half:.3f}"
+
+
+def _generalizes(part: dict):
+    """C2 and C9c."""
+    last = {name: scores[max(scores, key=int)] for name, scores in part["scores"].items()}
+    new = {name: last[name]["GL"] / part["GL of real images"][name] for name in last}
+    many = [name for name in last if name not in (FEW, "cifar-n64")]
+    copies = last[FEW]["memorized"] >= 0.9 and max(last[n]["memorized"] for n in (MANY, SECOND)) <= 0.02
+    yield "C2", "many images: generalizes; few: memorizes", "GL, plotted only (Figures 12, 13)", (
+        f"memorized {last[FEW]['memorized']:.0%} at N = 256 ({last['cifar-n64']['memorized']:.0%} at 64), "
+        f"{last[MANY]['memorized']:.0%} and {last[SECOND]['memorized']:.0%} at 50000; GL over held-out {new[FEW]:.2f} "
+        f"at 256 ({new['cifar-n64']:.2f} at 64), {min(new[n] for n in many):.2f} or more for N ≥ 25000"
+    ), verdict(copies, new[FEW] <= 0.5 and min(new[n] for n in many) >= 0.8)  # fmt: skip
+    steps, gaps = part["steps"], np.array(part["gap"]["training"])[:, 0]
+    best = int(gaps.argmin())
+    early = part["scores"][FEW][str(steps[best])]["GL"] / part["GL of real images"][FEW]
+    first = 0 < best < len(steps) - 1 and gaps[best] <= 0.8 * gaps[-1]
+    held = np.array(part["gap"]["held-out"])[:, 0]
+    yield "C9c", "early stopping, closer to D_G", "closest at epoch 841 of 64210 (Figure 8)", (
+        f"N = 256: least gap {pm(*part['gap']['training'][best])} at step {steps[best]} of {steps[-1]}, "
+        f"{gaps[best] / gaps[-1]:.2f} of its last value; GL there {early:.2f} of held-out images'; on held-out images "
+        f"least at step {steps[int(held.argmin())]}, {held.min() / held[-1]:.2f} of the last"
+    ), "holds" if first and early >= 0.8 else "partly" if first else "fails"  # fmt: skip
+
+
+def _linear(part: dict):
+    """C3."""
+    least = {n: {"raw": min(s["raw"]), "centred": min(s["centred"]), "deviation": max(s["deviation"])}
+             for n, s in part.items() if n != "sigmas"}  # fmt: skip
+    seeds = {what: abs(least[MANY][what] - least[SECOND][what]) for what in least[MANY]}
+    rise = {what: least[MANY][what] - least[FEW][what] for what in seeds}
+    good = -rise["deviation"] > seeds["deviation"]
+    shown = {"cifar-n64": 64, FEW: 256, "cifar-n25000": 25000, MANY: 50000, SECOND: "50000, seed 1"}
+    return "C3", "linearity rises with the number of training images", "least raw score .771 to .973 (Figure 1)", (
+        "least raw / centred score, largest deviation: " + "; ".join(
+            f"N = {n}: {least[k]['raw']:.3f} / {least[k]['centred']:.3f}, {least[k]['deviation']:.2f}"
+            for k, n in shown.items())
+    ), verdict(*(rise[what] > seeds[what] and good for what in ("raw", "centred")))  # fmt: skip
+
+
+def _resembles(part: dict):
+    """C4, C5 and C6; the levels 0 … 9 are those of the paper from 80 down to .002."""
+    rmse = {kind: {name: np.array(e) for name, e in part["rmse"][kind].items()} for kind in KINDS}
+    L = np.stack([rmse[kind]["D_L"][0] for kind in KINDS])
+    close = (L[:, [0, 1, 2, 7, 8, 9]] <= 0.05).all(0)
+    four = "holds" if close.all() and L[:, 3:7].max() <= 0.2 else "partly" if close.sum() >= 4 else "fails"
+    yield "C4", "D_L tracks D_θ", "RMSE < .05 for σ ≥ 20 and σ ≤ .1, peak ≈ .13 (Figure 2)", (
+        f"training / held-out: {L[0, 0]:.3f} / {L[1, 0]:.3f} at 80, {L[0, 2]:.3f} / {L[1, 2]:.3f} at 21.1, peak "
+        f"{L[0].max():.3f} / {L[1].max():.3f}, {L[0, 7]:.3f} / {L[1, 7]:.3f} at .117, all ± "
+        f"{max(rmse[k]['D_L'][1].max() for k in KINDS):.3f} or less"
+    ), four  # fmt: skip
+    G, nmse, al = (np.array(part[k]) for k in ("nmse", "nmse", "aligned"))
+    off = max(max(part["rmse of D_L and D_G"][kind][0]) for kind in KINDS)
+    yield "C5", "D_L is close to D_G", "RMSE < .05; weight NMSE < .2 at most σ; components aligned (Figures 2, 4)", (
+        f"RMSE ≤ {off:.3f}; weight NMSE ≤ {G.max():.3f}; mean correlation of ten vectors "
+        + ", ".join(f"{a:.2f}" for a in al) + " from 80 to .117"
+    ), verdict(off <= 0.05, (nmse <= 0.2).sum() >= 6, al.min() >= 0.9, need=2)  # fmt: skip
+    ratio = {kind: rmse[kind]["D_M"][0] / rmse[kind]["D_G"][0] for kind in KINDS}
+    other = {kind: np.array(e["D_M"])[0] / np.array(e["D_G"])[0] for kind, e in part["rmse to seed 1"].items()}
+    held, explained = rmse["held-out"], part["explained"]["held-out"]
+    yield "C6", "D_M is further from D_θ than D_G is, in between", "peak of D_M ≈ .36, of D_G ≈ .13 (Figure 2)", (
+        "ratio at .470 / .117: " + ", ".join(f"{k} {r[6]:.2f} / {r[7]:.2f}" for k, r in ratio.items())
+        + "; second seed " + ", ".join(f"{r[6]:.2f} / {r[7]:.2f}" for r in (other[k] for k in KINDS))
+        + f"; held-out peaks: D_M {pm(*held['D_M'][:, held['D_M'][0].argmax()])}, D_G "
+        f"{pm(*held['D_G'][:, held['D_G'][0].argmax()])}; explained variance at .5, 1, 2, 5, held-out: D_G "
+        + ", ".join(f"{v:.3f}" for v in explained["D_G"]) + "; D_M " + ", ".join(f"{v:.3f}" for v in explained["D_M"])
+    ), verdict(*(ratio[kind][6:8].min() >= 1.5 for kind in KINDS))  # fmt: skip
+
+
+def _samples(part: dict):
+    """C10 and C11."""
+    def show(v):
+        return f"{v[0]:.2f} [{v[1]:.2f}, {v[2]:.2f}]"
+
+    halves, cosine = part["halves"], part["cosine"]
+    good = halves["D_θ"][0] >= 0.8 and halves["other noises"][0] <= 0.15
+    yield "C10", "disjoint halves give the same images", "35000 + 35000 (Figure 9)", (
+        "two N = 25000: " + "; ".join(f"{name} {show(v)}" for name, v in halves.items())
+    ), "holds" if good else "fails"  # fmt: skip
+    first = cosine["D_G"][1] > cosine["D_M"][2]
+    found = "fails" if not first else verdict(True, cosine["D_L"][0] >= cosine["D_G"][0])
+    yield "C11", "D_G predicts samples of D_θ better than D_M does", "no number", "; ".join(
+        f"{name} cosine {show(cosine[name])}, R² {show(part['R²'][name])}" for name in cosine
+    ), found  # fmt: skip
