@@ -2,8 +2,9 @@
 
 python tools/cifar10.py [PART ...]     the parts: resemblance linearity stopping samples dimension; by default all
 
-Needs the images: DIFFGAUSS_CIFAR10 names a folder or archive, or there is a network. The record holds numbers only, so
-that the notebook and RESULTS.md do without them. The criteria are those of docs/claims.md; `cifar10_claims` judges.
+Needs the images: DIFFGAUSS_CIFAR10 names a folder or archive, or there is a network. The record holds numbers
+only, so that the notebook and RESULTS.md do without them. The criteria are those of docs/claims.md;
+`cifar10_claims` judges.
 """
 
 import argparse
@@ -90,9 +91,10 @@ def resemblance() -> dict:
             name: (1 - ((outputs(E, x, levels) - net) ** 2).sum((1, 2)) / (net**2).sum((1, 2))).tolist()
             for name, E in denoisers.items() if name != "D_θ"
         }  # fmt: skip
+    W = np.asarray(D_L.W)
     return {
         "sigmas": LEVELS.tolist(), "rmse": apart, "rmse to seed 1": second_apart, "rmse of D_L and D_G": L_to_G,
-        "nmse": [float((a**2).sum() / (gain(D_G, s) ** 2).sum()) for a, s in zip(np.asarray(D_L.W), LEVELS)],
+        "nmse": [float((a**2).sum() / (gain(D_G, s) ** 2).sum()) for a, s in zip(W, LEVELS, strict=True)],
         "aligned": [aligned(D_L, D_G, i) for i in range(8)],
         "explained": {"sigmas": [0.5, 1, 2, 5]} | explained,
         "loss": {n: evaluate.weighted_loss(E, held, config=runs.run(MANY).config) for n, E in denoisers.items()},
@@ -129,7 +131,7 @@ def linearity() -> dict:
     """C3: the least score, raw and centred, and the largest deviation over twenty levels."""
     held = test()[1]
     found = {}
-    for name in ("cifar-n64", FEW, "cifar-n25000", MANY, f"{MANY}-seed1"):
+    for name in (FEW, "cifar-n25000", MANY, f"{MANY}-seed1"):
         D, u = dg.zoo.load(name), jnp.asarray(data(name).mean(0))
         score = {"raw": [], "centred": [], "deviation": []}
         for s in np.geomspace(0.01, 80, 20):
@@ -175,8 +177,9 @@ def samples() -> dict:
 
     nets = {name: draw(dg.zoo.load(name)) for name in NETS}
     half, other = "cifar-n25000", "cifar-n25000-other"
-    stand_ins = {"D_L": draw(linear_map()), "D_G": draw(gauss(MANY)),
-                 "D_M": draw(dg.EmpiricalDenoiser.from_data(data(MANY))), "D_θ, seed 1": nets[f"{MANY}-seed1"]}  # fmt: skip
+    D_M = dg.EmpiricalDenoiser.from_data(data(MANY))
+    stand_ins = {name: draw(D) for name, D in (("D_L", linear_map()), ("D_G", gauss(MANY)), ("D_M", D_M))}
+    stand_ins["D_θ, seed 1"] = nets[f"{MANY}-seed1"]
     return {
         "cosine": {n: dg.sample_cosine(x, nets[MANY], mean=u) for n, x in stand_ins.items()},
         "R²": {n: dg.sample_r2(x, nets[MANY], mean=u) for n, x in stand_ins.items()},
@@ -197,7 +200,9 @@ def rounded(x):
     """Floats to five digits: a record is read by people too."""
     if isinstance(x, dict):
         return {k: rounded(v) for k, v in x.items()}
-    return [rounded(v) for v in x] if isinstance(x, (list, tuple)) else float(f"{x:.5g}") if isinstance(x, float) else x
+    if isinstance(x, (list, tuple)):
+        return [rounded(v) for v in x]
+    return float(f"{x:.5g}") if isinstance(x, float) else x
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Where D_M collapses onto one image and where D_G overtakes it, against the dimension: crops and down-scalings.
 
-No network is needed. For the best denoiser D* of new images E‖D − D*‖² is the squared error of D on them less that of
-D*, so the order of two denoisers as stand-ins for D* is the order of their errors on held-out images.
+No network is needed. For the best denoiser D* of new images E‖D − D*‖² is the squared error of D on them less that
+of D*, so the order of two denoisers as stand-ins for D* is the order of their errors on held-out images.
 """
 
 from collections.abc import Iterator
@@ -83,5 +83,8 @@ def curves(train: np.ndarray, held: np.ndarray, net=None) -> dict:
         "swap": crossing(LEVELS, np.log(errors["D_G"]) - np.log(errors["D_M"])),
     }  # fmt: skip
     if net is not None:
-        found |= {"apart": apart, "swap of the network": crossing(LEVELS, np.log(apart["D_G"]) - np.log(apart["D_M"]))}
+        found |= {
+            "apart": apart,
+            "swap of the network": crossing(LEVELS, np.log(apart["D_G"]) - np.log(apart["D_M"])),
+        }
     return {k: float(v) if isinstance(v, np.floating) else v for k, v in found.items()}

@@ -4,6 +4,7 @@ import platform
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ class Run:
         return own | asdict(self.config)
 
 
-_COLOUR = {"dataset": "cifar10", "steps": 16384}
+_colour = partial(Run, dataset="cifar10", steps=16384, spacing=None)
 
 _RUNS = {
     "n64": Run(64, spacing=2),
@@ -95,12 +96,11 @@ _RUNS = {
     "n60000-seed1": Run(60000, seed=1),
     "n64-seed1": Run(64, seed=1, spacing=2),
     "n60000-small": Run(60000, net=UNet.small, width=32),  # for a GPU or TPU
-    "cifar-n50000": Run(50000, spacing=None, **_COLOUR),
-    "cifar-n25000": Run(25000, spacing=None, **_COLOUR),
-    "cifar-n25000-other": Run(25000, other=True, spacing=None, **_COLOUR),
-    "cifar-n256": Run(256, **_COLOUR),
-    "cifar-n64": Run(64, spacing=None, **_COLOUR),
-    "cifar-n50000-seed1": Run(50000, seed=1, spacing=None, **_COLOUR),
+    "cifar-n50000": _colour(50000),
+    "cifar-n25000": _colour(25000, steps=8192),
+    "cifar-n25000-other": _colour(25000, other=True, steps=8192),
+    "cifar-n256": _colour(256, spacing=4),
+    "cifar-n50000-seed1": _colour(50000, seed=1),
 }
 
 

@@ -131,9 +131,7 @@ def shipped() -> dict[str, Any]:
 def untrained(this: Run) -> EDMDenoiser:
     """The net of a run before its first step."""
     side, _, channels = this.event
-    return EDMDenoiser(
-        this.net(side, channels, width=this.width, rngs=nnx.Rngs(this.seed)), this.config.sigma_data
-    )
+    return EDMDenoiser(this.net(side, channels, width=this.width, rngs=nnx.Rngs(this.seed)), this.config.sigma_data)
 
 
 def _read(path: Path, this: Run, step: int, state: TrainState | None = None) -> dict[str, Any]:
