@@ -36,6 +36,9 @@ PLAUSIBLE_BUT_WRONG = {
         lambda x, y, mean: ((x - mean[None]) * (y - mean[None])).sum(-1),
     ],
     "7c": ["a", "c", ""],
+    "9a": [10, 0.462, 4.65],
+    "9b": [lambda net, other: solutions.explained(other, net), lambda net, other: ((net - other) ** 2).mean()],
+    "9c": ["a", "c", ""],
 }
 
 

@@ -11,6 +11,7 @@ import argparse
 import json
 import resource
 import time
+from collections.abc import Iterable
 from functools import cache
 
 import cifar10_claims
@@ -50,7 +51,7 @@ def noisy(images: np.ndarray, s: float, part: int, k: int = 256) -> jax.Array:
     return x0 + s * jax.random.normal(noise, x0.shape)
 
 
-def outputs(D, images: np.ndarray, levels=LEVELS) -> np.ndarray:
+def outputs(D, images: np.ndarray, levels: Iterable[float] = LEVELS) -> np.ndarray:
     """(levels, 256, d): the answers to the same noisy images for every D."""
     return np.stack([np.asarray(apply(D, noisy(images, s, 20), s)).reshape(256, -1) for s in levels])
 
@@ -173,7 +174,7 @@ def samples() -> dict:
     start, u = dg.zoo.noise(100, (32, 32, 3)), data(MANY).mean(0)
 
     def draw(D):
-        return np.asarray(dg.sample(D, start, LEVELS, step=dg.euler))
+        return np.asarray(dg.sample(D, start, jnp.asarray(LEVELS), step=dg.euler))
 
     nets = {name: draw(dg.zoo.load(name)) for name in NETS}
     half, other = "cifar-n25000", "cifar-n25000-other"

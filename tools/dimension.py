@@ -4,7 +4,7 @@ No network is needed. For the best denoiser D* of new images E‖D − D*‖² i
 of D*, so the order of two denoisers as stand-ins for D* is the order of their errors on held-out images.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ key = jax.random.key(5)
 apply = jax.jit(lambda D, x, s: D(x, s))
 
 
-def views(side: int) -> Iterator[tuple[str, int, object]]:
+def views(side: int) -> Iterator[tuple[str, int, Callable]]:
     """(kind, side, map of images) of the whole picture, centred crops, and means of blocks of pixels."""
     yield "whole", side, lambda x: x
     for s in (8, 16, 24):

@@ -53,6 +53,11 @@ def agreement(x, y, mean):
     return jnp.median((x * y).sum(-1) / (jnp.linalg.norm(x, axis=-1) * jnp.linalg.norm(y, axis=-1)))
 
 
+def explained(net, other):
+    """1 − Σ‖D_θ − D‖²/Σ‖D_θ‖²: the share of the network's output that D explains.  Equation 22."""
+    return 1 - ((net - other) ** 2).sum() / (net**2).sum()
+
+
 def _number(reference: float, rtol: float, hint: str) -> Exercise:
     return Exercise(reference, lambda answer: bool(np.isclose(float(answer), reference, rtol=rtol)), hint)
 
@@ -137,4 +142,14 @@ EXERCISES: dict[str, Exercise] = {
         "Subtract the mean from both before you take norms, and use the median, not the mean.",
     ),
     "7c": _choice("b", "Sections 2 and 3 each have one."),
+    "9a": _number(2.15, 5e-3, "2 ln 50000 = 21.6, and its root is 4.65."),
+    "9b": _function(
+        explained,
+        (
+            np.array([[2.0, 1.0], [1.0, 2.0], [0.0, 3.0]], np.float32),
+            np.array([[2.0, 1.5], [3.0, 1.0], [1.0, 3.0]], np.float32),
+        ),
+        "Sum the squares over all images before you divide, and divide by those of the network.",
+    ),
+    "9c": _choice("b", "What does a larger N do to the distance, and what to the logarithm?"),
 }  # fmt: skip
