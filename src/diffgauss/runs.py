@@ -97,10 +97,10 @@ _RUNS = {
     "n64-seed1": Run(64, seed=1, spacing=2),
     "n60000-small": Run(60000, net=UNet.small, width=32),  # for a GPU or TPU
     "cifar-n50000": _colour(50000),
-    "cifar-n25000": _colour(25000, steps=8192),
-    "cifar-n25000-other": _colour(25000, other=True, steps=8192),
-    "cifar-n256": _colour(256, spacing=4),
-    "cifar-n50000-seed1": _colour(50000, seed=1),
+    "cifar-n25000": _colour(25000, steps=4096),
+    "cifar-n25000-other": _colour(25000, other=True, steps=4096),
+    "cifar-n256": _colour(256, spacing=4, steps=8192),
+    "cifar-n50000-seed1": _colour(50000, seed=1, steps=8192),
 }
 
 
