@@ -1,6 +1,6 @@
 """Measure the claims on natural colour images, and write the numbers to data/zoo/cifar10.json.
 
-python tools/cifar10.py [PART ...]     the parts: resemblance linearity stopping samples dimension; by default all
+python tools/cifar10.py [PART ...]     the parts: by default all, see PARTS
 
 Needs the images: DIFFGAUSS_CIFAR10 names a folder or archive, or there is a network. The record holds numbers
 only, so that the notebook and RESULTS.md do without them. The criteria are those of docs/claims.md;
@@ -25,7 +25,8 @@ import diffgauss as dg
 from diffgauss import evaluate, runs
 
 PATH = runs.folder() / "cifar10.json"
-MANY, FEW = "cifar-n50000", "cifar-n256"
+MANY, SECOND, FEW = "cifar-n50000", "cifar-n50000-seed1", "cifar-n256"
+HALVES = "cifar-n25000", "cifar-n25000-other"
 LEVELS = np.asarray(dg.karras_sigmas(10))
 NETS = [name for name, this in runs.entries().items() if this.dataset == "cifar10"]
 MIDDLE = LEVELS[2:7]  # 21.1 … 0.470
@@ -71,36 +72,58 @@ def timed(call) -> tuple:
 
 def resemblance() -> dict:
     """C4, C5, C6, explained variance, held-out losses; core-seconds and the peak of memory."""
-    fitted, held = test()
-    D, second, images = dg.zoo.load(MANY), dg.zoo.load(f"{MANY}-seed1"), data(MANY)
+    held, images, levels = test()[1], data(MANY), (0.5, 1.0, 2.0, 5.0)
     D_G, covariance = timed(lambda: gauss(MANY))
-    D_M = dg.EmpiricalDenoiser.from_data(images)
+    D_M = memory()
     apply(D_M, noisy(held, 1.0, 20), 1.0)
     _, batch = timed(lambda: apply(D_M, noisy(held, 1.0, 20), 1.0))
-    D_L, distilled = timed(lambda: linear_map())
-    cost = {"covariance": covariance, "D_M, 256 images": batch, "distillation, a level": distilled / len(LEVELS)}
-    denoisers = {"D_θ": D, "D_θ, seed 1": second, "D_L": D_L, "D_G": D_G, "D_M": D_M}
-    apart, second_apart, L_to_G, explained = {}, {}, {}, {}
+    D_L, distilled = timed(linear_map)
+    denoisers = {"D_θ": dg.zoo.load(MANY), "D_L": D_L, "D_G": D_G, "D_M": D_M}
+    apart, L_to_G, explained = {}, {}, {}
     for kind, x in (("training", images), ("held-out", held)):
         out = {name: outputs(E, x) for name, E in denoisers.items()}
         apart[kind] = {name: rmse(y, out["D_θ"]) for name, y in out.items() if name != "D_θ"}
-        second_apart[kind] = {name: rmse(out[name], out["D_θ, seed 1"]) for name in ("D_G", "D_M")}
         L_to_G[kind] = rmse(out["D_L"], out["D_G"])
-        levels = (0.5, 1, 2, 5)
-        net = outputs(D, x, levels)
+        out = {name: outputs(E, x, levels) for name, E in denoisers.items()}
+        net = out.pop("D_θ")
         explained[kind] = {
-            name: (1 - ((outputs(E, x, levels) - net) ** 2).sum((1, 2)) / (net**2).sum((1, 2))).tolist()
-            for name, E in denoisers.items() if name != "D_θ"
-        }  # fmt: skip
+            name: (1 - ((y - net) ** 2).sum((1, 2)) / (net**2).sum((1, 2))).tolist() for name, y in out.items()
+        }
     W = np.asarray(D_L.W)
+    config = runs.run(MANY).config
     return {
-        "sigmas": LEVELS.tolist(), "rmse": apart, "rmse to seed 1": second_apart, "rmse of D_L and D_G": L_to_G,
+        "sigmas": LEVELS.tolist(), "rmse": apart, "rmse of D_L and D_G": L_to_G,
         "nmse": [float((a**2).sum() / (gain(D_G, s) ** 2).sum()) for a, s in zip(W, LEVELS, strict=True)],
         "aligned": [aligned(D_L, D_G, i) for i in range(8)],
-        "explained": {"sigmas": [0.5, 1, 2, 5]} | explained,
-        "loss": {n: evaluate.weighted_loss(E, held, config=runs.run(MANY).config) for n, E in denoisers.items()},
-        "cost": cost | {"peak GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20},
+        "explained": {"sigmas": levels} | explained,
+        "loss": {name: evaluate.weighted_loss(E, held, config=config) for name, E in denoisers.items()},
+        "cost": {"covariance": covariance, "D_M, 256 images": batch, "distillation, a level": distilled / 10,
+                 "peak GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20},
     }  # fmt: skip
+
+
+def seed() -> dict:
+    """The second network of 50000 images: C2, and C6 again at the two levels that decide it."""
+    held, D, levels = test()[1], dg.zoo.load(SECOND), LEVELS[6:8]
+    ratio = {}
+    for kind, x in (("training", data(MANY)), ("held-out", held)):
+        net = outputs(D, x, levels)
+        far, near = (rmse(outputs(E, x, levels), net)[0] for E in (memory(), gauss(MANY)))
+        ratio[kind] = np.divide(far, near).tolist()
+    one, other = draw(MANY), draw(SECOND)
+    return {
+        "ratio at .470, .117": ratio,
+        "to the first": rmse(outputs(D, held), outputs(dg.zoo.load(MANY), held)),
+        "loss": evaluate.weighted_loss(D, held, config=runs.run(SECOND).config),
+        "cosine": dg.sample_cosine(other, one, mean=data(MANY).mean(0)),
+        "R²": dg.sample_r2(other, one, mean=data(MANY).mean(0)),
+    }
+
+
+@cache
+def memory() -> dg.EmpiricalDenoiser:
+    """D_M of 50000 images."""
+    return dg.EmpiricalDenoiser.from_data(data(MANY))
 
 
 @cache
@@ -132,7 +155,7 @@ def linearity() -> dict:
     """C3: the least score, raw and centred, and the largest deviation over twenty levels."""
     held = test()[1]
     found = {}
-    for name in (FEW, "cifar-n25000", MANY, f"{MANY}-seed1"):
+    for name in (FEW, HALVES[0], MANY, SECOND):
         D, u = dg.zoo.load(name), jnp.asarray(data(name).mean(0))
         score = {"raw": [], "centred": [], "deviation": []}
         for s in np.geomspace(0.01, 80, 20):
@@ -164,37 +187,39 @@ def stopping() -> dict:
         "gap of D_M": gap(dg.EmpiricalDenoiser.from_data(few), gauss(FEW), few),
         "gap, many": {"training": gap(dg.zoo.load(MANY), gauss(MANY), data(MANY)),
                       "held-out": gap(dg.zoo.load(MANY), gauss(MANY), held)},
-        "GL of real images": {n: dg.generalization(held[:100], data(n)).GL for n in NETS},
-        "scores": {n: dg.zoo.record(n)["scores"] for n in NETS},
+        "GL of real images": {name: dg.generalization(held[:100], data(name)).GL for name in NETS},
+        "scores": {name: dg.zoo.record(name)["scores"] for name in NETS},
     }  # fmt: skip
 
 
+def draw(D) -> np.ndarray:
+    """Samples of a denoiser, or of a network by its name, from the same 100 noises: ten Euler steps."""
+    D = dg.zoo.load(D) if isinstance(D, str) else D
+    return np.asarray(dg.sample(D, dg.zoo.noise(100, (32, 32, 3)), jnp.asarray(LEVELS), step=dg.euler))
+
+
 def samples() -> dict:
-    """C10 and C11: agreement of samples from the same 100 noises, ten Euler steps."""
-    start, u = dg.zoo.noise(100, (32, 32, 3)), data(MANY).mean(0)
+    """C11: agreement of the network's samples with those of the others from the same noise."""
+    net, u = draw(MANY), data(MANY).mean(0)
+    made = {name: draw(D) for name, D in (("D_L", linear_map()), ("D_G", gauss(MANY)), ("D_M", memory()))}
+    return {"cosine": {name: dg.sample_cosine(x, net, mean=u) for name, x in made.items()},
+            "R²": {name: dg.sample_r2(x, net, mean=u) for name, x in made.items()}}  # fmt: skip
 
-    def draw(D):
-        return np.asarray(dg.sample(D, start, jnp.asarray(LEVELS), step=dg.euler))
 
-    nets = {name: draw(dg.zoo.load(name)) for name in NETS}
-    half, other = "cifar-n25000", "cifar-n25000-other"
-    D_M = dg.EmpiricalDenoiser.from_data(data(MANY))
-    stand_ins = {name: draw(D) for name, D in (("D_L", linear_map()), ("D_G", gauss(MANY)), ("D_M", D_M))}
-    stand_ins["D_θ, seed 1"] = nets[f"{MANY}-seed1"]
+def halves() -> dict:
+    """C10: agreement of two networks that share no image; and with other noises, and with few images."""
+    one, other, u = draw(HALVES[0]), draw(HALVES[1]), data(MANY).mean(0)
+    config, held = runs.run(MANY).config, test()[1]
     return {
-        "cosine": {n: dg.sample_cosine(x, nets[MANY], mean=u) for n, x in stand_ins.items()},
-        "R²": {n: dg.sample_r2(x, nets[MANY], mean=u) for n, x in stand_ins.items()},
-        "halves": {
-            "D_θ": dg.sample_cosine(nets[half], nets[other], mean=u),
-            "D_G": dg.sample_cosine(draw(gauss(half)), draw(gauss(other)), mean=u),
-            "other noises": dg.sample_cosine(np.roll(nets[half], 1, 0), nets[other], mean=u),
-            "N = 256 and 50000": dg.sample_cosine(nets[FEW], nets[MANY], mean=u),
-        },
+        "D_θ": dg.sample_cosine(one, other, mean=u),
+        "other noises": dg.sample_cosine(np.roll(one, 1, 0), other, mean=u),
+        "N = 256 and 25000": dg.sample_cosine(draw(FEW), one, mean=u),
+        "loss": {name: evaluate.weighted_loss(dg.zoo.load(name), held, config=config) for name in HALVES},
     }
 
 
 PARTS = {"resemblance": resemblance, "linearity": linearity, "stopping": stopping, "samples": samples,
-         "dimension": dimension.measure}  # fmt: skip
+         "halves": halves, "seed": seed, "dimension": dimension.measure}  # fmt: skip
 
 
 def rounded(x):
