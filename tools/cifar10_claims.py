@@ -20,7 +20,7 @@ def judge(record: dict) -> list[Claim]:
     rows = [*_generalizes(record["stopping"]), _linear(record["linearity"]), *_resembles(record),
             _halves(record["halves"]), _samples(record)]  # fmt: skip
     order = sorted(rows, key=lambda row: int("".join(c for c in row[0] if c.isdigit())))
-    why = {name: WHY[name] for name, *_, found in order if found != "holds"}
+    why = {name: WHY.get(name, "not yet known") for name, *_, found in order if found != "holds"}
     return [
         Claim(f"{name} colour", claim, paper, ours, "docs/claims.md", found, found, SCALE, why.get(name, ""))
         for name, claim, paper, ours, found in order
