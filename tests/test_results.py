@@ -26,7 +26,9 @@ def folder(tmp_path, monkeypatch):
     )
     (tmp_path / "data" / "zoo").mkdir(parents=True)
     colour = [claim("C1 colour", "partly", "they are few"), claim("C2 colour", "holds")]
-    (tmp_path / "data" / "zoo" / "cifar10.json").write_text(json.dumps({"claims": colour}))
+    (tmp_path / "data" / "zoo" / "cifar10.json").write_text(
+        json.dumps({"claims": colour, "caution": "Mind the gap."})
+    )
     monkeypatch.setattr(results, "ROOT", tmp_path)
     monkeypatch.setattr(results, "FIGURES", ["F1", "F2"])
 
@@ -48,6 +50,7 @@ def test_every_claim_and_figure_is_in_the_page_and_shortfalls_come_first(folder)
     assert re.findall(r"(?m)^\| (C[\w ]+) \|", text) == ["C1", "C2", "C9a", "C1 colour", "C2 colour"]
     assert "| **holds** | partly |" in text and "| **fails** | holds |" in text and "| **holds** | – |" in text
     assert "- **C1 colour partly**: they are few." in text  # once, and not among the grey ones
+    assert text.index("Mind the gap.") < text.index("C1 colour partly")
     assert "| ≥ 2; partly: ≥ 1 |" in text  # the criterion is that of docs/claims.md
     assert "| F1 | [01](notebooks/01_first.ipynb): 1. A section |" in text
     assert "| F2 | [01](notebooks/01_first.ipynb): 1. A section; [02](" in text

@@ -218,8 +218,26 @@ def halves() -> dict:
     }
 
 
+def learnt() -> dict:
+    """Squared error on held-out images at each level less that of D_G: below 0 the network knows more.
+
+    Each with half of its 95 % interval, over the squared error of D_G; the same noisy images for both.
+    """
+    held = test()[1]
+    pick = np.random.default_rng(1).choice(len(held), 1000)
+    x0, found = held[pick], {name: [[], []] for name in (MANY, SECOND, *HALVES)}
+    for i, s in enumerate(LEVELS):
+        y = jnp.asarray(x0) + s * jax.random.normal(jax.random.fold_in(key, 40 + i), x0.shape)
+        base = np.asarray(((apply(gauss(MANY), y, s) - x0) ** 2).mean((1, 2, 3)))
+        for name, (mean, half) in found.items():
+            more = np.asarray(((apply(dg.zoo.load(name), y, s) - x0) ** 2).mean((1, 2, 3))) - base
+            mean.append(float(more.mean() / base.mean()))
+            half.append(float(1.96 * more.std() / len(more) ** 0.5 / base.mean()))
+    return {"sigmas": LEVELS.tolist()} | found
+
+
 PARTS = {"resemblance": resemblance, "linearity": linearity, "stopping": stopping, "samples": samples,
-         "halves": halves, "seed": seed, "dimension": dimension.measure}  # fmt: skip
+         "halves": halves, "seed": seed, "learnt": learnt, "dimension": dimension.measure}  # fmt: skip
 
 
 def rounded(x):
@@ -240,6 +258,7 @@ def main() -> None:
         record["computer"] = runs.computer()
         if set(PARTS) <= set(record):
             record["claims"] = [claim._asdict() for claim in cifar10_claims.judge(record)]
+            record["caution"] = cifar10_claims.caution(record)
         PATH.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         print(part, "done", flush=True)
 

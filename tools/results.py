@@ -64,12 +64,14 @@ def render(folder: Path) -> str:
             place = f"[{path.stem[:2]}](notebooks/{path.name}): {section}"
             if place not in places.setdefault(name, []):
                 places[name].append(place)
-    promised, coloured = criteria(), colour()
+    promised, (coloured, note) = criteria(), colour()
     rows = {name: row for name, row in rows.items() if name not in coloured}
     if missing := [name for name in promised if name not in rows] + [f for f in FIGURES if f not in places]:
         raise ValueError(f"no notebook has {', '.join(missing)}; needs every claim and figure")
     verdicts = {name.removesuffix(" colour"): claim["verdict"] for name, claim in coloured.items()}
-    return HEAD + shortfalls(rows) + table(rows, promised, verdicts) + on_colour(coloured) + counterparts(places)
+    return (
+        HEAD + shortfalls(rows) + table(rows, promised, verdicts) + on_colour(coloured, note) + counterparts(places)
+    )
 
 
 def criteria() -> dict[str, str]:
@@ -79,13 +81,13 @@ def criteria() -> dict[str, str]:
     return {name: f"{holds}; partly: {partly}".removesuffix("; partly: –") for name, holds, partly in rows}
 
 
-def colour() -> dict[str, dict]:
-    """The claims on colour images, by id ("C2 colour"): what tools/cifar10.py measured."""
+def colour() -> tuple[dict[str, dict], str]:
+    """The claims on colour images, by id ("C2 colour"), and how to read them: what tools/cifar10.py measured."""
     record = json.loads((ROOT / "data" / "zoo" / "cifar10.json").read_text(encoding="utf-8"))
-    return {claim["id"]: claim for claim in record["claims"]}
+    return {claim["id"]: claim for claim in record["claims"]}, record["caution"]
 
 
-def on_colour(claims: dict[str, dict]) -> str:
+def on_colour(claims: dict[str, dict], note: str) -> str:
     """The rows on colour images, and why some do not hold."""
     head = ("id", "claim", "paper", "ours", "verdict", "difference in scale")
     lines = [head, ("---",) * len(head)]
@@ -95,7 +97,7 @@ def on_colour(claims: dict[str, dict]) -> str:
     short = "".join(f"- **{c['id']} {c['verdict']}**: {c['why']}.\n" for c in claims.values() if c["why"])
     command = "DIFFGAUSS_CIFAR10=FOLDER python tools/cifar10.py"
     return (
-        f"## On natural colour images\n\n{short}\n{body}\n\nCriteria: docs/claims.md, written before the results. "
+        f"## On natural colour images\n\n{note}\n\n{short}\n{body}\n\nCriteria: docs/claims.md, written before the results. "
         f"The column is made again by `{command}`, from any copy of the images.\n\n"
     )
 
