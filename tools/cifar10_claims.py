@@ -10,8 +10,8 @@ SCALE = "32×32 colour (JPEG copy), d = 3072; a net of 355100 weights, trained b
 WHY = {
     "C2": "the network of 256 images was trained too briefly to memorize (8192 steps; the grey one of 256 did not "
     "after 40960 either), so memorization was not put to the test on colour; networks of many images copy none",
-    "C5": "the two maps are close, but the ten leading singular vectors match the components from 21.1 to 4.07 only: "
-    "below, the leading values are all near 1 and fix no order; above, W is small and perhaps under-trained",
+    "C5": "the two maps are close, but the ten leading singular vectors match the components from 21.1 to 4.07 "
+    "only: below, the leading values are all near 1 and fix no order; above, W is small and perhaps under-trained",
     "C9c": "there is an inner minimum, when held-out loss is least, but it is shallow: the run ends before the 256 "
     "images are memorized, and D_M of them, towards which it goes, is itself only 0.164 from D_G",
 }
@@ -43,9 +43,9 @@ def caution(record: dict) -> str:
     return (
         f"**Read the rows with this in mind.** The network of 50000 images was trained for 16384 steps, and has "
         f"{loss['D_θ'] / loss['D_G']:.3f} of the held-out loss of D_G (the second seed and the halves, trained "
-        f"more briefly, {min(others) / loss['D_G']:.2f} to {max(others) / loss['D_G']:.2f}). It is better than D_G at "
-        f"σ = {better} and worse at low noise. So it resembles D_G in part because it has not yet learnt more, and "
-        "rows that hold say what such a network does, not what one trained to the end would."
+        f"more briefly, {min(others) / loss['D_G']:.2f} to {max(others) / loss['D_G']:.2f}). It is better than D_G "
+        f"at σ = {better} and worse at low noise. So it resembles D_G in part because it has not yet learnt more, "
+        "and rows that hold say what such a network does, not what one trained to the end would."
     )
 
 

@@ -97,8 +97,8 @@ def on_colour(claims: dict[str, dict], note: str) -> str:
     short = "".join(f"- **{c['id']} {c['verdict']}**: {c['why']}.\n" for c in claims.values() if c["why"])
     command = "DIFFGAUSS_CIFAR10=FOLDER python tools/cifar10.py"
     return (
-        f"## On natural colour images\n\n{note}\n\n{short}\n{body}\n\nCriteria: docs/claims.md, written before the results. "
-        f"The column is made again by `{command}`, from any copy of the images.\n\n"
+        f"## On natural colour images\n\n{note}\n\n{short}\n{body}\n\nCriteria: docs/claims.md, written before "
+        f"the results. The column is made again by `{command}`, from any copy of the images.\n\n"
     )
 
 
