@@ -11,7 +11,8 @@ WHY = {
     "C2": "the network of 256 images was trained too briefly to memorize (8192 steps; the grey one of 256 did not "
     "after 40960 either), so memorization was not put to the test on colour; networks of many images copy none",
     "C5": "the two maps are close, but the ten leading singular vectors match the components from 21.1 to 4.07 "
-    "only: below, the leading values come together near 1 and fix no order; above, W is small and perhaps under-trained",
+    "only: below, the leading values come together near 1 and fix no order; above, W is small and perhaps "
+    "under-trained",
     "C9c": "there is an inner minimum, when held-out loss is least, but it is shallow: the run ends before the 256 "
     "images are memorized, and D_M of them, towards which it goes, is itself only 0.164 from D_G",
 }
