@@ -1,6 +1,6 @@
 """Each notebook, alone in an empty folder, installs diffgauss beside Colab's versions and prints what it printed.
 
-One run takes every fourth notebook of eight, from the number of commits on: four commits in a row cover all.
+One run takes every fifth notebook of nine, from the number of commits on: five commits in a row cover all.
 With COLAB=all in the environment (`make colab`) a run takes all.
 """
 
