@@ -4,9 +4,9 @@ python benchmarks/screened.py                          a quarter of an hour; 16 
 python benchmarks/screened.py --quick --out build/screened.json
 
 By σ: seconds of both, in turns, their least over the rounds and the ratio of these; the share of images visited,
-the largest bound on what was left out, and the largest error of a pixel of the mean against float64; and that of
-two shortcuts: a fixed number of nearest images at every σ, and softmaxes of mini-batches, averaged. By N: images
-beside shifted and mirrored copies, and the temporary memory of a call. Nothing here is a test.
+the largest bound on what was left out, and the largest error of a pixel of the mean against float64; and the
+error of two shortcuts: a fixed number of nearest images at every σ, and softmaxes of mini-batches, averaged. By N:
+images beside shifted and mirrored copies, and the temporary memory of a call. Nothing here is a test.
 """
 
 import argparse

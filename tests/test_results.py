@@ -1,5 +1,6 @@
 """RESULTS.md says what the executed notebooks computed, and what does not hold comes first."""
 
+import json
 import re
 
 import nbformat
@@ -23,6 +24,11 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "docs" / "claims.md").write_text(
         "| id | x | y | z |\n| C1 | a | ≥ 1 | – |\n| C2 | b | ≥ 2 | ≥ 1 |\n| C9a | c | ≥ 3 | – |\n"
     )
+    (tmp_path / "data" / "zoo").mkdir(parents=True)
+    colour = [claim("C1 colour", "partly", "they are few"), claim("C2 colour", "holds")]
+    (tmp_path / "data" / "zoo" / "cifar10.json").write_text(
+        json.dumps({"claims": colour, "caution": "Mind the gap."})
+    )
     monkeypatch.setattr(results, "ROOT", tmp_path)
     monkeypatch.setattr(results, "FIGURES", ["F1", "F2"])
 
@@ -33,7 +39,7 @@ def folder(tmp_path, monkeypatch):
         nbformat.write(new_notebook(cells=cells), tmp_path / name)
 
     executed("01_first.ipynb", [claim("C9a", "holds"), claim("C1", "holds")], "F1 F2")
-    executed("02_second.ipynb", [claim("C2", "fails", "the data are small")], "F2")
+    executed("02_second.ipynb", [claim("C2", "fails", "the data are small"), *colour], "F2")
     return tmp_path
 
 
@@ -41,7 +47,10 @@ def test_every_claim_and_figure_is_in_the_page_and_shortfalls_come_first(folder)
     text = results.render(folder)
     assert text.index("not shown") < text.index("C2 fails** (claim C2): the data are small.") < text.index("| C1 |")
     assert "The other 2 of 3 claims hold." in text
-    assert re.findall(r"(?m)^\| (C\w+) ", text) == ["C1", "C2", "C9a"]
+    assert re.findall(r"(?m)^\| (C[\w ]+) \|", text) == ["C1", "C2", "C9a", "C1 colour", "C2 colour"]
+    assert "| **holds** | partly |" in text and "| **fails** | holds |" in text and "| **holds** | – |" in text
+    assert "- **C1 colour partly**: they are few." in text  # once, and not among the grey ones
+    assert text.index("Mind the gap.") < text.index("C1 colour partly")
     assert "| ≥ 2; partly: ≥ 1 |" in text  # the criterion is that of docs/claims.md
     assert "| F1 | [01](notebooks/01_first.ipynb): 1. A section |" in text
     assert "| F2 | [01](notebooks/01_first.ipynb): 1. A section; [02](" in text

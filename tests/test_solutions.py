@@ -42,6 +42,9 @@ PLAUSIBLE_BUT_WRONG = {
         lambda half, best, sigma, keep: jnp.where(keep, 0, jnp.exp(-(half - best) / (2 * sigma**2))).sum(),
     ],
     "8c": ["a", "c", "both"],
+    "9a": [10, 0.462, 4.65],
+    "9b": [lambda net, other: solutions.explained(other, net), lambda net, other: ((net - other) ** 2).mean()],
+    "9c": ["a", "c", ""],
 }
 
 

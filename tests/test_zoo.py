@@ -32,7 +32,8 @@ def test_runs_differ_and_halves_share_no_image():
 def test_snapshots_are_spaced_from_one_chunk_to_the_last_step(name):
     steps = run(name).snapshots
     assert steps[0] == CHUNK and steps[-1] == run(name).steps
-    assert all(b == run(name).spacing * a for a, b in zip(steps[:-2], steps[1:-1], strict=True))
+    spacing = run(name).spacing
+    assert spacing and all(b == spacing * a for a, b in zip(steps[:-2], steps[1:-1], strict=True))
 
 
 def test_unknown_names_and_steps():

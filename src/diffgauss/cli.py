@@ -23,6 +23,9 @@ weights, `dg.zoo.data(name)` the images they were trained on; `diffgauss zoo tra
 `zoo.json` holds all settings, the scores of each snapshot, loss curves, processor, versions and SHA-256.
 `diffgauss zoo index` writes this page and zoo.json. Scores are those of the last snapshot; the loss is equation 3
 with EDM's weights. `n60000-small`, a larger net at full resolution, is for a GPU or TPU and has not been trained.
+The `cifar` networks saw CIFAR-10, whose images are not here: `dg.load("cifar10")` gets them from elsewhere. They
+were trained on a copy that had been re-encoded as JPEG, in the order of its names; with another copy or order,
+`diffgauss zoo verify` finds other losses.
 Hours are of the clock, on one processor core that other work shared.
 
 {table}
@@ -56,6 +59,7 @@ def table(records: dict) -> str:
     rows = [COLUMNS, ("---",) * len(COLUMNS)]
     for name, run in zoo.entries().items():
         seen = f"{run.n}{', the next ones' if run.other else ''}{', upper body' if run.classes else ''}"
+        seen += ", CIFAR-10" if run.dataset == "cifar10" else ""
         found = records.get(name)
         last = found["scores"][str(run.steps)] if found else {}
         values = [f"{last[k]:.3f}" if last else "–" for k in ("train", "test", "GL", "memorized")]

@@ -13,14 +13,17 @@ from diffgauss.schedule import karras_sigmas, lognormal_sigmas
 from diffgauss.train import TrainConfig
 
 
-def score(D: Denoiser, images: np.ndarray, test: np.ndarray) -> dict[str, float]:
+def score(
+    D: Denoiser, images: np.ndarray, test: np.ndarray, *, config: TrainConfig | None = None
+) -> dict[str, float]:
     """How well D does: its weighted loss (equation 3) on training and on test images, GL and memorized share.
 
     The losses are means over 1024 pairs of an image and a noise, the scores over 100 samples of 18 Heun steps,
-    with the same noise for every net.
+    with the same noise for every net of this shape. config: as of ``weighted_loss``.
     """
-    GL, memorized = generalization(sample(D, noise(), karras_sigmas(18)), images)
-    return {"train": weighted_loss(D, images), "test": weighted_loss(D, test), "GL": GL, "memorized": memorized}
+    GL, memorized = generalization(sample(D, noise(event=images.shape[1:]), karras_sigmas(18)), images)
+    seen, new = (weighted_loss(D, x0, config=config) for x0 in (images, test))
+    return {"train": seen, "test": new, "GL": GL, "memorized": memorized}
 
 
 def weighted_loss(D: Denoiser, images: np.ndarray, *, k: int = 1024, config: TrainConfig | None = None) -> float:

@@ -4,6 +4,7 @@ import platform
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ UPPER_BODY = ("T-shirt/top", "Pullover", "Dress", "Coat", "Shirt")
 CHUNK = 32
 """Steps a device call. The first snapshot is taken after one chunk."""
 
+DATASETS = {"fashion-mnist": ((28, 28, 1), 0.7), "cifar10": ((32, 32, 3), 0.5)}
+"""Shape of an image, and the σ_data of its runs: about the standard deviation of the pixels."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -31,7 +35,7 @@ class Run:
     n: how many images it sees; width: its channels; net: its preset; other: it sees the n images *after* the first
     n of the permutation, so that two runs share none; classes: of Fashion-MNIST, None for all ten; seed: of the
     weights, batches, levels and noise; steps: of training; spacing: each snapshot is taken after so many times the
-    steps of the one before.
+    steps of the one before, or None: the last alone; dataset: a name in DATASETS.
     """
 
     n: int
@@ -41,16 +45,25 @@ class Run:
     classes: tuple[str, ...] | None = None
     seed: int = 0
     steps: int = 40960
-    spacing: int = 4
+    spacing: int | None = 4
+    dataset: str = "fashion-mnist"
+
+    @property
+    def event(self) -> tuple[int, int, int]:
+        """(h, w, c) of its images."""
+        return DATASETS[self.dataset][0]
 
     @property
     def config(self) -> TrainConfig:
-        """How it is trained: the same for all runs but for steps and seed."""
-        return TrainConfig(steps=self.steps, seed=self.seed, cooldown=self.steps // 2)
+        """How it is trained: the same for all runs but for steps, seed and the σ_data of the data set."""
+        sigma_data = DATASETS[self.dataset][1]
+        return TrainConfig(steps=self.steps, seed=self.seed, cooldown=self.steps // 2, sigma_data=sigma_data)
 
     @property
     def snapshots(self) -> list[int]:
         """The steps at which the averaged weights are kept: 32·spacing^k, and the last."""
+        if self.spacing is None:
+            return [self.steps]
         powers = [CHUNK * self.spacing**k for k in range(30)]
         return [step for step in powers if step < self.steps] + [self.steps]
 
@@ -58,8 +71,12 @@ class Run:
     def facts(self) -> dict[str, Any]:
         """All that decides the result, in JSON's types: runs with the same facts are the same run."""
         own = asdict(self) | {"net": self.net.__name__, "classes": self.classes and list(self.classes)}
+        if self.dataset == "fashion-mnist":
+            del own["dataset"]  # the files of these runs were written before there was a second data set
         return own | asdict(self.config)
 
+
+_colour = partial(Run, dataset="cifar10", steps=16384, spacing=None)
 
 _RUNS = {
     "n64": Run(64, spacing=2),
@@ -79,6 +96,11 @@ _RUNS = {
     "n60000-seed1": Run(60000, seed=1),
     "n64-seed1": Run(64, seed=1, spacing=2),
     "n60000-small": Run(60000, net=UNet.small, width=32),  # for a GPU or TPU
+    "cifar-n50000": _colour(50000),
+    "cifar-n25000": _colour(25000, steps=4096),
+    "cifar-n25000-other": _colour(25000, other=True, steps=4096),
+    "cifar-n256": _colour(256, spacing=4, steps=8192),
+    "cifar-n50000-seed1": _colour(50000, seed=1, steps=8192),
 }
 
 
@@ -100,22 +122,26 @@ def folder() -> Path:
 
 
 def data(name: str) -> np.ndarray:
-    """The images the run was trained on: float32 (n, 28, 28, 1). Raises ValueError for an unknown name."""
+    """The images the run was trained on: float32 (n, *event). Raises ValueError for an unknown name.
+
+    CIFAR-10 is not carried with the package: as ``load("cifar10")``, also FileNotFoundError, ModuleNotFoundError.
+    """
     this = run(name)
-    images = datasets.load(classes=this.classes)
+    images = datasets.load(this.dataset, classes=this.classes)
     if this.other:
         return datasets.disjoint_halves(images, this.n, seed=SUBSET_SEED)[1]
     return datasets.subset(images, this.n, seed=SUBSET_SEED)
 
 
 def held_out(name: str) -> np.ndarray:
-    """The test images of the run's classes: float32 (·, 28, 28, 1). Raises ValueError for an unknown name."""
-    return datasets.load(split="test", classes=run(name).classes)
+    """The test images of the run's classes: float32 (·, *event). Raises as ``data``."""
+    this = run(name)
+    return datasets.load(this.dataset, "test", this.classes)
 
 
-def noise(k: int = 100) -> jax.Array:
-    """x(σ_max) = σ_max ε, where all samples of the project start: (k, 28, 28, 1), the same k for all nets."""
-    return 80.0 * jax.random.normal(jax.random.key(NOISE_SEED), (k, 28, 28, 1))
+def noise(k: int = 100, event: tuple[int, ...] = (28, 28, 1)) -> jax.Array:
+    """x(σ_max) = σ_max ε, where all samples of the project start: (k, *event), the same for all nets of a shape."""
+    return 80.0 * jax.random.normal(jax.random.key(NOISE_SEED), (k, *event))
 
 
 def processor() -> str:

@@ -58,6 +58,11 @@ def left_out(half, best, sigma, keep):
     return jnp.where(keep, 0, jnp.exp(-(half - best) / sigma**2)).sum()
 
 
+def explained(net, other):
+    """1 − Σ‖D_θ − D‖²/Σ‖D_θ‖²: the share of the network's output that D explains.  Equation 28."""
+    return 1 - ((net - other) ** 2).sum() / (net**2).sum()
+
+
 def _number(reference: float, rtol: float, hint: str) -> Exercise:
     return Exercise(reference, lambda answer: bool(np.isclose(float(answer), reference, rtol=rtol)), hint)
 
@@ -151,4 +156,14 @@ EXERCISES: dict[str, Exercise] = {
         "Z is at least e^{−h*/σ²}: divide each weight e^{−hᵢ/σ²} by that and sum over those that are not kept.",
     ),
     "8c": _choice("b", "How many images share the weight at σ = 2, and how many at σ = 0.02?"),
+    "9a": _number(2.15, 5e-3, "2 ln 50000 = 21.6, and its root is 4.65."),
+    "9b": _function(
+        explained,
+        (
+            np.array([[2.0, 1.0], [1.0, 2.0], [0.0, 3.0]], np.float32),
+            np.array([[2.0, 1.5], [3.0, 1.0], [1.0, 3.0]], np.float32),
+        ),
+        "Sum the squares over all images before you divide, and divide by those of the network.",
+    ),
+    "9c": _choice("b", "What does a larger N do to the distance, and what to the logarithm?"),
 }  # fmt: skip

@@ -90,7 +90,8 @@ def train(
         return parked
     seconds = before + time.monotonic() - start
     test = held_out(name)
-    scores = {str(s): evaluate.score(_cast(whole[f"step {s}"], np.float32), images, test) for s in this.snapshots}
+    nets = {str(s): _cast(whole[f"step {s}"], np.float32) for s in this.snapshots}
+    scores = {s: evaluate.score(D, images, test, config=this.config) for s, D in nets.items()}
     size = parameters(untrained(this))
     _save(goal, whole, run=this.facts, parameters=size, seconds=seconds, scores=scores, **computer())
     if jax.process_index() == 0:
@@ -129,7 +130,8 @@ def shipped() -> dict[str, Any]:
 @cache
 def untrained(this: Run) -> EDMDenoiser:
     """The net of a run before its first step."""
-    return EDMDenoiser(this.net(28, 1, width=this.width, rngs=nnx.Rngs(this.seed)), this.config.sigma_data)
+    side, _, channels = this.event
+    return EDMDenoiser(this.net(side, channels, width=this.width, rngs=nnx.Rngs(this.seed)), this.config.sigma_data)
 
 
 def _read(path: Path, this: Run, step: int, state: TrainState | None = None) -> dict[str, Any]:

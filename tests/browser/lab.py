@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import colab
-from playwright.sync_api import Browser, BrowserType, ConsoleMessage, Locator, Page
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, sync_playwright
 
+TOKEN = "notebooks"
 SHOTS = colab.ROOT / "build" / "browser"
 CALM = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 TRACEBACK = '[data-mime-type="application/vnd.jupyter.error"]'
@@ -26,15 +28,25 @@ DONE = """([cells, traceback]) => {
 
 
 def chromium() -> str | None:
-    """The path of Chromium; where there is none, root tries Debian's package."""
-    if shutil.which("chromium") is None and shutil.which("apt-get") and os.geteuid() == 0:
+    """The path of Chromium or Chrome; where there is neither, root tries Debian's package."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    if not any(map(shutil.which, names)) and shutil.which("apt-get") and os.geteuid() == 0:
         install = "apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium"
         subprocess.run(["sh", "-c", install], capture_output=True)
-    return shutil.which("chromium")
+    return next(filter(None, map(shutil.which, names)), None)
 
 
-def launch(kind: BrowserType, path: str) -> Browser:
-    return kind.launch(executable_path=path, args=CALM)
+@pytest.fixture(scope="module")  # not the session: its event loop would disturb other tests
+def browser() -> Iterator[Browser]:
+    """Chromium without a window. Where there is none the tests are left out, or fail if BROWSER is set."""
+    path = chromium()
+    if path is None:
+        message = "no Chromium: `apt-get install chromium` brings Debian's (root's run does it alone)"
+        pytest.fail(message) if os.environ.get("BROWSER") else pytest.skip(message)
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=CALM)
+        yield opened
+        opened.close()
 
 
 @contextmanager
@@ -53,7 +65,7 @@ def server(python: str | Path, folder: Path, **variables: str) -> Iterator[str]:
     off = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
     (home / "config" / "labconfig" / "page_config.json").write_text(json.dumps(off))
     command = [str(python), "-m", "jupyterlab", "--no-browser", "--allow-root", f"--notebook-dir={folder}"]
-    command += [f"--port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=notebooks"]
+    command += [f"--port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}"]
     with (home / "log").open("w") as log:
         process = subprocess.Popen(command, env=colab.clean(**where, **variables), stdout=log, stderr=log)
         try:
@@ -73,12 +85,13 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def faults(page: Page, address: str, path: Path, cells: int, name: str) -> list[str]:
+def faults(page: Page, address: str, path: Path, cells: int, name: str, patience: float = 30) -> list[str]:
     """Open the notebook, run all of its cells, drag its sliders: what goes wrong, and pictures in build/browser.
 
     A fault is an error that the kernel sends, shown or not; a cell that does not run; a notebook without sliders;
     a slider whose ends show the same; an uncaught exception in the page; and every message of level error in
     the browser's console but those that say that something could not be loaded from another address.
+    patience: seconds until a slider's picture is taken to stay.
     """
     found: list[str] = []
 
@@ -96,7 +109,8 @@ def faults(page: Page, address: str, path: Path, cells: int, name: str) -> list[
     page.on("websocket", lambda socket: socket.on("framereceived", heard))
     page.on("console", logged)
     page.on("pageerror", lambda error: found.append(f"uncaught in the page: {error}"))
-    page.goto(f"{address}/lab/tree/{path.name}?token=notebooks", wait_until="commit")
+    # A workspace of its own: the default one opens again what an earlier test had open.
+    page.goto(f"{address}/lab/workspaces/{path.stem}/tree/{path.name}?token={TOKEN}", wait_until="commit")
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=240_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
@@ -111,7 +125,7 @@ def faults(page: Page, address: str, path: Path, cells: int, name: str) -> list[
         for end in ("right", "left"):
             before = shown(slider)
             drag(page, slider, right=end == "right")
-            if not changes(page, slider, before):
+            if not changes(page, slider, before, patience):
                 found.append(
                     f"slider {k} dragged to the {end}: {before[0]!r} became {shown(slider)[0]!r}, same picture"
                 )
@@ -119,7 +133,15 @@ def faults(page: Page, address: str, path: Path, cells: int, name: str) -> list[
             page.screenshot(path=SHOTS / f"{name}-slider{k}-{end}.png")
     page.wait_for_timeout(1000)  # for errors that nothing on the page waits for
     found += [f"traceback: {text}" for text in page.locator(TRACEBACK).all_inner_texts()]
+    shut_down(page, address)
     return found
+
+
+def shut_down(page: Page, address: str) -> None:
+    """End all kernels of the server: the next notebook starts with a fresh one, and has the memory for itself."""
+    who = {"Authorization": f"token {TOKEN}"}
+    for kernel in page.request.get(f"{address}/api/kernels", headers=who).json():
+        assert page.request.delete(f"{address}/api/kernels/{kernel['id']}", headers=who).status == 204
 
 
 def drag(page: Page, slider: Locator, *, right: bool) -> None:
@@ -142,7 +164,7 @@ def shown(slider: Locator) -> tuple[str, list[str]]:
     return slider.locator(".widget-readout").inner_text(), images
 
 
-def changes(page: Page, slider: Locator, before: tuple[str, list[str]], seconds: float = 30) -> bool:
+def changes(page: Page, slider: Locator, before: tuple[str, list[str]], seconds: float) -> bool:
     """Whether value and picture are soon others than before; not, as soon as there is a traceback."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not page.locator(TRACEBACK).count():

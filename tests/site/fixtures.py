@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import lab
 import pytest
 from pages import ROOT, SHOTS, serve
-from playwright.sync_api import Browser, Page, Route, ViewportSize, sync_playwright
+from playwright.sync_api import Page, Route, ViewportSize
 
 
 def made(tool: str, folder: str) -> Path:
@@ -27,17 +26,6 @@ def site() -> Path:
 @pytest.fixture(scope="session")
 def decks() -> Path:
     return made("decks.py", "slides")
-
-
-@pytest.fixture(scope="module")  # not the session: its event loop would disturb other tests
-def browser() -> Iterator[Browser]:
-    path = lab.chromium()
-    if path is None:
-        pytest.skip("no Chromium: `apt-get install chromium` brings Debian's (root's run does it alone)")
-    with sync_playwright() as playwright:
-        opened = lab.launch(playwright.chromium, path)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

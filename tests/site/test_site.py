@@ -8,9 +8,9 @@ import pages
 import pytest
 import web
 from bs4 import BeautifulSoup
-from fixtures import browser as browser  # a second conftest.py would hide the first
-from fixtures import site as site
+from fixtures import site as site  # a second conftest.py would hide the first
 from fixtures import visit as visit
+from lab import browser as browser
 from pages import ROOT, SHOTS
 
 pytestmark = pytest.mark.slow

@@ -1,0 +1,148 @@
+"""The verdicts on colour images from the record of tools/cifar10.py, by the criteria of docs/claims.md."""
+
+import numpy as np
+
+from diffgauss.lesson import Claim
+
+MANY, SECOND, FEW = "cifar-n50000", "cifar-n50000-seed1", "cifar-n256"
+KINDS = ("training", "held-out")
+SCALE = "32×32 colour (JPEG copy), d = 3072; a net of 355100 weights, trained briefly: its loss is that of D_G"
+WHY = {
+    "C2": "the network of 256 images was trained too briefly to memorize (8192 steps; the grey one of 256 did not "
+    "after 40960 either), so memorization was not put to the test on colour; networks of many images copy none",
+    "C5": "the two maps are close, but the ten leading singular vectors match the components from 21.1 to 4.07 "
+    "only: below, the leading values come together near 1 and fix no order; above, W is small and perhaps "
+    "under-trained",
+    "C9c": "there is an inner minimum, when held-out loss is least, but it is shallow: the run ends before the 256 "
+    "images are memorized, and D_M of them, towards which it goes, is itself only 0.164 from D_G",
+}
+
+
+def verdict(*parts: bool, need: int = 1) -> str:
+    """All parts: holds; at least so many: partly."""
+    return "holds" if all(parts) else "partly" if sum(map(bool, parts)) >= need else "fails"
+
+
+def judge(record: dict) -> list[Claim]:
+    """The rows of the ledger. Raises KeyError for a record that lacks a part."""
+    rows = [*_generalizes(record["stopping"]), _linear(record["linearity"]), *_resembles(record),
+            _halves(record["halves"]), _samples(record)]  # fmt: skip
+    order = sorted(rows, key=lambda row: int("".join(c for c in row[0] if c.isdigit())))
+    why = {name: WHY[name] for name, *_, found in order if found != "holds"}
+    return [
+        Claim(f"{name} colour", claim, paper, ours, "docs/claims.md", found, found, SCALE, why.get(name, ""))
+        for name, claim, paper, ours, found in order
+    ]
+
+
+def caution(record: dict) -> str:
+    """How much more than D_G the networks have learnt, which decides what their nearness to it is worth."""
+    loss, learnt = record["resemblance"]["loss"], record["learnt"]
+    more, half = (np.array(v) for v in learnt[MANY])
+    better = ", ".join(f"{s:.3g}" for s, good in zip(learnt["sigmas"], more + half < 0, strict=True) if good)
+    others = [record["seed"]["loss"], *record["halves"]["loss"].values()]
+    return (
+        f"**Read the rows with this in mind.** The network of 50000 images was trained for 16384 steps, and has "
+        f"{loss['D_θ'] / loss['D_G']:.3f} of the held-out loss of D_G (the second seed and the halves, trained "
+        f"more briefly, {min(others) / loss['D_G']:.2f} to {max(others) / loss['D_G']:.2f}). It is better than D_G "
+        f"at σ = {better} and worse at low noise. So it resembles D_G in part because it has not yet learnt more, "
+        "and rows that hold say what such a network does, not what one trained to the end would."
+    )
+
+
+def pm(mean: float, half: float) -> str:
+    """0.123 ± 0.004."""
+    return f"{mean:.3f} ± {half:.3f}"
+
+
+def _generalizes(part: dict):
+    """C2 and C9c."""
+    last = {name: scores[max(scores, key=int)] for name, scores in part["scores"].items()}
+    new = {name: last[name]["GL"] / part["GL of real images"][name] for name in last}
+    many = [name for name in last if name != FEW]
+    copies = last[FEW]["memorized"] >= 0.9 and max(last[n]["memorized"] for n in (MANY, SECOND)) <= 0.02
+    yield "C2", "many images: generalizes; few: memorizes", "GL, plotted only (Figures 12, 13)", (
+        f"memorized {last[FEW]['memorized']:.0%} at N = 256, "
+        f"{last[MANY]['memorized']:.0%} and {last[SECOND]['memorized']:.0%} at 50000; GL over held-out "
+        f"{new[FEW]:.2f} at 256, ≥ {min(new[n] for n in many):.2f} for N ≥ 25000"
+    ), verdict(copies, new[FEW] <= 0.5 and min(new[n] for n in many) >= 0.8)  # fmt: skip
+    steps, gaps = part["steps"], np.array(part["gap"]["training"])[:, 0]
+    best = int(gaps.argmin())
+    early = part["scores"][FEW][str(steps[best])]["GL"] / part["GL of real images"][FEW]
+    first = 0 < best < len(steps) - 1 and gaps[best] <= 0.8 * gaps[-1]
+    held = np.array(part["gap"]["held-out"])[:, 0]
+    yield "C9c", "early stopping, closer to D_G", "closest at epoch 841 of 64210 (Figure 8)", (
+        f"N = 256: least gap {pm(*part['gap']['training'][best])} at step {steps[best]} of {steps[-1]}, "
+        f"{gaps[best] / gaps[-1]:.2f} of its last value; GL there {early:.2f} of held-out images'; on held-out "
+        f"images least at step {steps[int(held.argmin())]}, {held.min() / held[-1]:.2f} of the last"
+    ), "holds" if first and early >= 0.8 else "partly" if first else "fails"  # fmt: skip
+
+
+def _linear(part: dict):
+    """C3."""
+    least = {n: {"raw": min(s["raw"]), "centred": min(s["centred"]), "deviation": max(s["deviation"])}
+             for n, s in part.items() if n != "sigmas"}  # fmt: skip
+    seeds = {what: abs(least[MANY][what] - least[SECOND][what]) for what in least[MANY]}
+    rise = {what: least[MANY][what] - least[FEW][what] for what in seeds}
+    good = -rise["deviation"] > seeds["deviation"]
+    shown = {FEW: 256, "cifar-n25000": 25000, MANY: 50000, SECOND: "50000, seed 1"}
+    return "C3", "linearity rises with the number of training images", "least raw score .771 to .973 (Figure 1)", (
+        "least raw / centred score, largest deviation: " + "; ".join(
+            f"N = {n}: {least[k]['raw']:.3f} / {least[k]['centred']:.3f}, {least[k]['deviation']:.2f}"
+            for k, n in shown.items())
+    ), verdict(*(rise[what] > seeds[what] and good for what in ("raw", "centred")))  # fmt: skip
+
+
+def _resembles(record: dict):
+    """C4, C5 and C6; the levels 0 … 9 are those of the paper from 80 down to .002."""
+    part, other = record["resemblance"], record["seed"]["ratio at .470, .117"]
+    rmse = {kind: {name: np.array(e) for name, e in part["rmse"][kind].items()} for kind in KINDS}
+    L = np.stack([rmse[kind]["D_L"][0] for kind in KINDS])
+    close = (L[:, [0, 1, 2, 7, 8, 9]] <= 0.05).all(0)
+    four = "holds" if close.all() and L[:, 3:7].max() <= 0.2 else "partly" if close.sum() >= 4 else "fails"
+    yield "C4", "D_L tracks D_θ", "RMSE < .05 for σ ≥ 20 and σ ≤ .1, peak ≈ .13 (Figure 2)", (
+        f"training / held-out: {L[0, 0]:.3f} / {L[1, 0]:.3f} at 80, {L[0, 2]:.3f} / {L[1, 2]:.3f} at 21.1, peak "
+        f"{L[0].max():.3f} / {L[1].max():.3f}, {L[0, 7]:.3f} / {L[1, 7]:.3f} at .117, all ± "
+        f"{max(rmse[k]['D_L'][1].max() for k in KINDS):.3f} or less"
+    ), four  # fmt: skip
+    nmse, al = np.array(part["nmse"]), np.array(part["aligned"])
+    off = max(max(part["rmse of D_L and D_G"][kind][0]) for kind in KINDS)
+    yield "C5", "D_L is close to D_G", "RMSE < .05; weight NMSE < .2 at most σ; components align (Figures 2, 4)", (
+        f"RMSE ≤ {off:.3f}; weight NMSE ≤ {nmse.max():.3f}; mean correlation of ten vectors "
+        + ", ".join(f"{a:.2f}" for a in al) + " from 80 to .117"
+    ), verdict(off <= 0.05, (nmse <= 0.2).sum() >= 6, al.min() >= 0.9, need=2)  # fmt: skip
+    ratio = {kind: rmse[kind]["D_M"][0] / rmse[kind]["D_G"][0] for kind in KINDS}
+    held, explained = rmse["held-out"], part["explained"]["held-out"]
+    yield "C6", "D_M is further from D_θ than D_G is, in between", "peak of D_M ≈ .36, of D_G ≈ .13 (Figure 2)", (
+        "ratio at .470 / .117: " + ", ".join(f"{k} {r[6]:.2f} / {r[7]:.2f}" for k, r in ratio.items())
+        + "; second seed " + ", ".join(f"{other[k][0]:.2f} / {other[k][1]:.2f}" for k in KINDS)
+        + f"; held-out peaks: D_M {pm(*held['D_M'][:, held['D_M'][0].argmax()])}, D_G "
+        f"{pm(*held['D_G'][:, held['D_G'][0].argmax()])}; explained variance at .5, 1, 2, 5, held-out: D_G "
+        + "; D_M ".join(", ".join(f"{v:.3f}" for v in explained[name]) for name in ("D_G", "D_M"))
+    ), verdict(*(ratio[kind][6:8].min() >= 1.5 for kind in KINDS))  # fmt: skip
+
+
+def show(v: list[float]) -> str:
+    """0.50 [0.40, 0.60]."""
+    return f"{v[0]:.2f} [{v[1]:.2f}, {v[2]:.2f}]"
+
+
+def _halves(part: dict):
+    """C10."""
+    good = part["D_θ"][0] >= 0.8 and part["other noises"][0] <= 0.15
+    return "C10", "disjoint halves give the same images", "35000 + 35000 (Figure 9)", (
+        f"two N = 25000: {show(part['D_θ'])}; other noises {show(part['other noises'])}; N = 256 and 25000 "
+        f"{show(part['N = 256 and 25000'])}"
+    ), "holds" if good else "fails"  # fmt: skip
+
+
+def _samples(record: dict):
+    """C11."""
+    part, second = record["samples"], record["seed"]
+    cosine, r2 = part["cosine"], part["R²"]
+    first = cosine["D_G"][1] > cosine["D_M"][2]
+    found = "fails" if not first else verdict(True, cosine["D_L"][0] >= cosine["D_G"][0])
+    return "C11", "D_G predicts samples of D_θ better than D_M does", "no number", (
+        "; ".join(f"{name} cosine {show(cosine[name])}, R² {show(r2[name])}" for name in cosine)
+        + f"; another seed of D_θ {show(second['cosine'])}, R² {show(second['R²'])}"
+    ), found  # fmt: skip
