@@ -12,6 +12,7 @@ def members(seed=0):
     return [dg.EmpiricalDenoiser.from_data(y[:30]), dg.GaussianDenoiser.from_data(y[:30])], jnp.asarray(y[30:])
 
 
+@pytest.mark.slow
 def test_each_level_takes_the_member_of_the_nearest():
     (D_M, D_G), x0 = members()
     D = dg.ChosenDenoiser((D_M, D_G), jnp.array([10.0, 0.1]), jnp.array([0, 1]))

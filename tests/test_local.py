@@ -71,6 +71,7 @@ def test_one_pixel_is_the_scalar_posterior_mean():
     np.testing.assert_allclose(dg.LocalDenoiser.from_data(y, size=1, equivariant=True)(x, 0.5), want, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [(1, 0), (0, -1), (1, 1)])
 def test_els_is_equivariant_in_the_interior_and_ls_is_not(shift):
     y, rng = images(2, h=7, w=7)
