@@ -6,16 +6,30 @@ from diffgauss.lesson import Claim
 
 MANY, SECOND, FEW = "cifar-n50000", "cifar-n50000-seed1", "cifar-n256"
 KINDS = ("training", "held-out")
-SCALE = "32×32 colour (JPEG copy), d = 3072; a net of 355100 weights, trained briefly: its loss is that of D_G"
+SCALE = (
+    "32×32 colour (JPEG copy), d = 3072; a net of 355100 weights, trained briefly: {loss:.2f} of the loss of D_G"
+)
 WHY = {
-    "C2": "the network of 256 images was trained too briefly to memorize (8192 steps; the grey one of 256 did not "
-    "after 40960 either), so memorization was not put to the test on colour; networks of many images copy none",
-    "C5": "the two maps are close, but the ten leading singular vectors match the components from 21.1 to 4.07 "
+    "C2": "the network of 256 images was trained too briefly to memorize ({steps} steps; the grey one of 256 did "
+    "not after 40960 either), so memorization was not put to the test on colour; networks of many images copy none",
+    "C5": "the two maps are close, but the ten leading singular vectors match the components at σ = {aligned} "
     "only: below, the leading values come together near 1 and fix no order; above, W is small and perhaps "
     "under-trained",
     "C9c": "there is an inner minimum, when held-out loss is least, but it is shallow: the run ends before the 256 "
-    "images are memorized, and D_M of them, towards which it goes, is itself only 0.164 from D_G",
+    "images are memorized, and D_M of them, towards which it goes, is itself only {memory:.3f} from D_G",
 }
+
+
+def measured(record: dict) -> dict:
+    """The numbers that SCALE and WHY quote."""
+    part, stopping = record["resemblance"], record["stopping"]
+    good = [f"{s:.3g}" for s, a in zip(part["sigmas"], part["aligned"], strict=False) if a >= 0.9]
+    return {
+        "loss": part["loss"]["D_θ"] / part["loss"]["D_G"],
+        "steps": stopping["steps"][-1],
+        "aligned": ", ".join(good),
+        "memory": stopping["gap of D_M"][0],
+    }
 
 
 def verdict(*parts: bool, need: int = 1) -> str:
@@ -28,9 +42,11 @@ def judge(record: dict) -> list[Claim]:
     rows = [*_generalizes(record["stopping"]), _linear(record["linearity"]), *_resembles(record),
             _halves(record["halves"]), _samples(record)]  # fmt: skip
     order = sorted(rows, key=lambda row: int("".join(c for c in row[0] if c.isdigit())))
-    why = {name: WHY[name] for name, *_, found in order if found != "holds"}
+    numbers = measured(record)
+    scale = SCALE.format(**numbers)
+    why = {name: WHY[name].format(**numbers) for name, *_, found in order if found != "holds"}
     return [
-        Claim(f"{name} colour", claim, paper, ours, "docs/claims.md", found, found, SCALE, why.get(name, ""))
+        Claim(f"{name} colour", claim, paper, ours, "docs/claims.md", found, found, scale, why.get(name, ""))
         for name, claim, paper, ours, found in order
     ]
 
@@ -39,13 +55,16 @@ def caution(record: dict) -> str:
     """How much more than D_G the networks have learnt, which decides what their nearness to it is worth."""
     loss, learnt = record["resemblance"]["loss"], record["learnt"]
     more, half = (np.array(v) for v in learnt[MANY])
-    better = ", ".join(f"{s:.3g}" for s, good in zip(learnt["sigmas"], more + half < 0, strict=True) if good)
+    better, worse = (
+        ", ".join(f"{s:.3g}" for s, so in zip(learnt["sigmas"], which, strict=True) if so)
+        for which in (more + half < 0, more - half > 0)
+    )
     others = [record["seed"]["loss"], *record["halves"]["loss"].values()]
     return (
         f"**Read the rows with this in mind.** The network of 50000 images was trained for 16384 steps, and has "
         f"{loss['D_θ'] / loss['D_G']:.3f} of the held-out loss of D_G (the second seed and the halves, trained "
         f"more briefly, {min(others) / loss['D_G']:.2f} to {max(others) / loss['D_G']:.2f}). It is better than D_G "
-        f"at σ = {better} and worse at low noise. So it resembles D_G in part because it has not yet learnt more, "
+        f"at σ = {better} and worse at {worse}. So it resembles D_G in part because it has not yet learnt more, "
         "and rows that hold say what such a network does, not what one trained to the end would."
     )
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 COLORS = {
     "D_θ": "#0072B2", "D_L": "#009E73", "D_G": "#D55E00", "D_M": "#CC79A7", "data": "#999999", "exact": "#000000",
-    "D_mix": "#E69F00", "D_loc": "#56B4E9", "D_scr": "#882255",
+    "D_mix": "#E69F00", "D_loc": "#56B4E9", "D_{scr}": "#882255",
 }  # fmt: skip
 """The colour-blind safe palette of Okabe & Ito (2008), and the wine of Tol's (2021)."""
 
