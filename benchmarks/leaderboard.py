@@ -1,13 +1,15 @@
 """The analytic denoisers against networks of the zoo, for notebook 8: a table a network, written to data/zoo.
 
-python benchmarks/leaderboard.py                    all of NETS: about half an hour of one core
+python benchmarks/leaderboard.py                    all of NETS: about three quarters of an hour of one core
 python benchmarks/leaderboard.py --nets n64         one of them; the tables of others stay as they are
 
 Per denoiser: of 100 samples (ten Euler steps, the noises of the zoo) against the network's, the median r² of pixels
 and R² about the mean image, with 95 % intervals; by level, on held-out images, R² = 1 − SSR/SST about the mean
 image and explained variance 1 − ‖D_θ − D‖²/‖D_θ‖²; seconds an image and call. Test images 0-7999 distil D_L,
-8000-8031 (for ELS the first 8) calibrate window sizes and choose by level, some from 9000 on are compared on. Where
-a denoiser cannot see all images in reasonable time it gets the first of them, and the table says how many.
+8000-8031 (for windows the first 8) choose sizes of windows and the denoiser of each level, some from 9000 on are
+compared on. Where a denoiser cannot see all images in reasonable time it gets the first of them, and the table says
+how many: LS and ELS those that make WINDOWS windows for each pixel, so ELS many where windows are large and have
+few places, and few where they are small.
 """
 
 import argparse
@@ -21,29 +23,33 @@ import numpy as np
 
 import diffgauss as dg
 from diffgauss import data, runs
+from diffgauss._windows import shifts
 from diffgauss.agreement import Interval
 
-NETS = ("n60000", "n64")
+NETS = ("n60000", "n60000-resnet", "n64")
 SIGMAS = np.asarray(dg.karras_sigmas(10))
-SEES = {"LS": 4096, "Wiener-local": 2048, "ELS": 16}
+WIENER, WINDOWS = 2048, 16384
 SIZES = (1, 3, 5, 7, 11, 15, 21, 31, 55)  # 55 covers the image from each of its pixels
 ELS_SIZES = (3, 5, 7, 11, 15, 21, 55)
 AT_ONCE = 20
 """Queries a call of D: more hold more memory and are no faster."""
 
 
-def windows(images: np.ndarray, calibrate: jax.Array, name: str) -> tuple[dg.LocalDenoiser, list[int]]:
-    """LS or ELS with the best size for each level, and those sizes."""
-    some, equivariant = images[: SEES[name]], name == "ELS"
-    tried = images[: min(len(some), 1024)], calibrate[:8] if equivariant else calibrate
-    sizes = dg.calibrate_sizes(
-        *tried, SIGMAS, ELS_SIZES if equivariant else SIZES, key=jax.random.key(5), equivariant=equivariant
-    )
-    return dg.LocalDenoiser.from_data(some, size=sizes, sigmas=SIGMAS, equivariant=equivariant), list(sizes)
+def windows(images: np.ndarray, calibrate: jax.Array, equivariant: bool) -> tuple[dg.ChosenDenoiser, list, list]:
+    """LS or ELS with the best size for each level, those sizes, and how many images each of them sees."""
+    side, sizes = images.shape[1], ELS_SIZES if equivariant else SIZES
+    places = [len(shifts(side, side, size)) if equivariant else 1 for size in sizes]
+    some = [images[: WINDOWS // many] for many in places]
+    each = [
+        dg.LocalDenoiser.from_data(y, size=k, equivariant=equivariant) for y, k in zip(some, sizes, strict=True)
+    ]
+    found = dg.ChosenDenoiser.by_error(each, calibrate[:8], SIGMAS, key=jax.random.key(5))
+    best = np.asarray(found.choice)
+    return found, [sizes[k] for k in best], [len(some[k]) for k in best]
 
 
-def members(net: str, images: np.ndarray, test: np.ndarray) -> tuple[dict[str, dg.Denoiser], dict, list[str]]:
-    """The denoisers by name, the sizes of their windows, and which one was chosen for each level."""
+def members(net: str, images: np.ndarray, test: np.ndarray) -> tuple[dict[str, dg.Denoiser], dict, dict, list[str]]:
+    """The denoisers by name, sizes of windows, how many images are seen, and which one was chosen, by level."""
     D, D_G, calibrate = dg.zoo.load(net), dg.GaussianDenoiser.from_data(images), jnp.asarray(test[8000:8032])
     labels = data.subset(data.labels(), len(images), seed=runs.SUBSET_SEED)
     found: dict[str, dg.Denoiser] = {
@@ -52,14 +58,13 @@ def members(net: str, images: np.ndarray, test: np.ndarray) -> tuple[dict[str, d
         "D_L": dg.distill(D, test[:8000], SIGMAS, key=jax.random.key(6), samples=8192, base=D_G),
         "mixture": dg.MixtureDenoiser.from_data(images, labels),
     }
-    sizes = {}
+    sizes, sees = {}, {"Wiener-local": [min(WIENER, len(images))]}
     for name in ("LS", "ELS"):
-        found[name], sizes[name] = windows(images, calibrate, name)
-    some = images[: SEES["Wiener-local"]]
-    found["Wiener-local"] = dg.LocalDenoiser.from_wiener(some, D_G.U, D_G.lam, SIGMAS)
+        found[name], sizes[name], sees[name] = windows(images, calibrate, name == "ELS")
+    found["Wiener-local"] = dg.LocalDenoiser.from_wiener(images[:WIENER], D_G.U, D_G.lam, SIGMAS)
     free = [name for name in found if name != "D_L"]  # D_L has seen the network
     chosen = dg.ChosenDenoiser.by_error([found[name] for name in free], calibrate, SIGMAS, key=jax.random.key(7))
-    return found | {"chosen by level": chosen}, sizes, [free[k] for k in np.asarray(chosen.choice)]
+    return found | {"chosen by level": chosen}, sizes, sees, [free[k] for k in np.asarray(chosen.choice)]
 
 
 @jax.jit
@@ -93,7 +98,7 @@ def compare(net: str, k: int) -> dict:
         return [in_parts(lambda y: apply(D, y, s), held + s * noise) for s in grid]  # noqa: B023
 
     samples, each = in_parts(lambda x: dg.sample(D, x, grid, step=dg.euler), start), outputs(D)
-    table, theirs, (found, sizes, chosen) = {}, {}, members(net, images, test)
+    table, theirs, (found, sizes, sees, chosen) = {}, {}, members(net, images, test)
     for name, A in found.items():
         drawn = in_parts(lambda x: dg.sample(A, x, grid, step=dg.euler), start)  # noqa: B023
         if name == "chosen by level":
@@ -104,7 +109,7 @@ def compare(net: str, k: int) -> dict:
             theirs[name] = outputs(A)
             seconds = (time.perf_counter() - begin) / len(held) / len(grid)
         table[name] = {
-            "sees": min(SEES.get(name, len(images)), len(images)),
+            "sees": [f(sees.get(name, [len(images)])) for f in (min, max)],
             "median_r2": interval(dg.sample_pearson(drawn, samples)),
             "R2": interval(dg.sample_r2(drawn, samples, mean=mean)),
             "R2_by_level": by_level(theirs[name], each, mean),

@@ -23,6 +23,7 @@ weights, `dg.zoo.data(name)` the images they were trained on; `diffgauss zoo tra
 `zoo.json` holds all settings, the scores of each snapshot, loss curves, processor, versions and SHA-256.
 `diffgauss zoo index` writes this page and zoo.json. Scores are those of the last snapshot; the loss is equation 3
 with EDM's weights. `n60000-small`, a larger net at full resolution, is for a GPU or TPU and has not been trained.
+`n60000-resnet` is purely convolutional, at full resolution and without normalisation (`dg.ResNet`).
 The `cifar` networks saw CIFAR-10, whose images are not here: `dg.load("cifar10")` gets them from elsewhere. They
 were trained on a copy that had been re-encoded as JPEG, in the order of its names; with another copy or order,
 `diffgauss zoo verify` finds other losses.

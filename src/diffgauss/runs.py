@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from diffgauss import data as datasets
+from diffgauss.denoisers.resnet import ResNet
 from diffgauss.denoisers.unet import UNet
 from diffgauss.train import TrainConfig
 
@@ -40,7 +41,7 @@ class Run:
 
     n: int
     width: int = 16
-    net: Callable[..., UNet] = UNet.tiny
+    net: Callable[..., UNet | ResNet] = UNet.tiny
     other: bool = False
     classes: tuple[str, ...] | None = None
     seed: int = 0
@@ -96,6 +97,7 @@ _RUNS = {
     "n60000-seed1": Run(60000, seed=1),
     "n64-seed1": Run(64, seed=1, spacing=2),
     "n60000-small": Run(60000, net=UNet.small, width=32),  # for a GPU or TPU
+    "n60000-resnet": Run(60000, net=ResNet, width=32, steps=12288, spacing=None),
     "cifar-n50000": _colour(50000),
     "cifar-n25000": _colour(25000, steps=4096),
     "cifar-n25000-other": _colour(25000, other=True, steps=4096),
