@@ -77,7 +77,7 @@ class Run:
         return own | asdict(self.config)
 
 
-_colour = partial(Run, dataset="cifar10", steps=16384, spacing=None)
+_colour = partial(Run, dataset="cifar10", steps=65536, spacing=None)
 
 _RUNS = {
     "n64": Run(64, spacing=2),
@@ -99,10 +99,10 @@ _RUNS = {
     "n60000-small": Run(60000, net=UNet.small, width=32),  # for a GPU or TPU
     "n60000-resnet": Run(60000, net=ResNet, width=32, steps=12288, spacing=None),
     "cifar-n50000": _colour(50000),
-    "cifar-n25000": _colour(25000, steps=4096),
-    "cifar-n25000-other": _colour(25000, other=True, steps=4096),
-    "cifar-n256": _colour(256, spacing=4, steps=8192),
-    "cifar-n50000-seed1": _colour(50000, seed=1, steps=8192),
+    "cifar-n25000": _colour(25000, steps=24576),
+    "cifar-n25000-other": _colour(25000, other=True, steps=24576),
+    "cifar-n256": _colour(256, spacing=4),
+    "cifar-n50000-seed1": _colour(50000, seed=1),
 }
 
 
