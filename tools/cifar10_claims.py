@@ -63,12 +63,12 @@ def caution(record: dict) -> str:
     base, steps = loss["D_G"], {name: max(map(int, of)) for name, of in record["stopping"]["scores"].items()}
     one, other = record["halves"]["loss"].items()
     return (
-        f"**Read the rows with this in mind.** The network of 50000 images was trained for {steps[MANY]} steps, and "
+        f"**Read the rows with this in mind.** The network of 50000 images was trained for {steps[MANY]} steps and "
         f"has {loss['D_θ'] / base:.3f} of the held-out loss of D_G; the second seed has "
-        f"{record['seed']['loss'] / base:.3f}, and the halves, after {steps[one[0]]} steps, {one[1] / base:.3f} and "
-        f"{other[1] / base:.3f}. It is better than D_G at σ = {better} and worse at {worse}. Where it is better it "
-        "has learnt more than two moments and is near D_G all the same; where it is not, being near D_G may be for "
-        "want of training."
+        f"{record['seed']['loss'] / base:.3f}, and the halves, after {steps[one[0]]} steps, {one[1] / base:.3f} "
+        f"and {other[1] / base:.3f}. It is better than D_G at σ = {better} and worse at {worse}. Where it is "
+        "better it has learnt more than two moments and is near D_G all the same; where it is not, being near D_G "
+        "may be for want of training."
     )
 
 
