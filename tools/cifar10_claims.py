@@ -6,7 +6,10 @@ from diffgauss.lesson import Claim
 
 MANY, SECOND, FEW = "cifar-n50000", "cifar-n50000-seed1", "cifar-n256"
 KINDS = ("training", "held-out")
-SCALE = "32×32 colour (JPEG copy), d = 3072; a net of 355100 weights, {loss:.2f} of the held-out loss of D_G"
+SCALE = (
+    "32×32 colour (JPEG copy), d = 3072; nets of 355100 weights, that of 50000 images with {loss:.2f} of the "
+    "held-out loss of D_G"
+)
 WHY = {
     "C2": "memorization has begun but not come far: of the network of 256 images {copies:.0%} of the samples are "
     "copies after {steps} steps, {before:.0%} after half of that; networks of many images copy none",
