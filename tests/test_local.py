@@ -121,9 +121,11 @@ def test_calibration_finds_the_size_that_denoises_best():
     rng = np.random.default_rng(0)
     apart = rng.choice([-1.0, 1.0], (60, 5, 5, 1)).astype(np.float32)
     equal = np.broadcast_to(rng.choice([-1.0, 1.0], (60, 1, 1, 1)), (60, 5, 5, 1)).astype(np.float32)
+    sizes = (1, 3, 9)
     for data, best in ((apart, 1), (equal, 9)):
-        got = dg.calibrate_sizes(data[:40], jnp.asarray(data[40:]), [1.0], [1, 3, 9], key=jax.random.key(0))
-        assert got == (best,)
+        each = [dg.LocalDenoiser.from_data(data[:40], size=size) for size in sizes]
+        found = dg.ChosenDenoiser.by_error(each, jnp.asarray(data[40:]), [1.0], key=jax.random.key(0))
+        assert sizes[int(found.choice[0])] == best
 
 
 @pytest.mark.slow

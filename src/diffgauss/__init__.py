@@ -17,7 +17,6 @@ from diffgauss.denoisers.gaussian import GaussianDenoiser as GaussianDenoiser
 from diffgauss.denoisers.linear import LinearDenoiser as LinearDenoiser
 from diffgauss.denoisers.linear import affine as affine
 from diffgauss.denoisers.local import LocalDenoiser as LocalDenoiser
-from diffgauss.denoisers.local import calibrate_sizes as calibrate_sizes
 from diffgauss.denoisers.mixture import MixtureDenoiser as MixtureDenoiser
 from diffgauss.denoisers.resnet import ResNet as ResNet
 from diffgauss.denoisers.screened import ScreenedDenoiser as ScreenedDenoiser

@@ -48,6 +48,7 @@ class LocalDenoiser:
     ) -> "LocalDenoiser":
         """data: (N, h, w, c) floating with N ≥ 2; size: odd, one for all levels or one for each of the sigmas,
         which decrease; equivariant: ELS in place of LS, at h·w times the cost; block: images a step of the stream.
+        To calibrate sizes, let ``ChosenDenoiser.by_error`` choose among local denoisers of one size each.
 
         Raises ValueError for data of another shape, NaN, integer pixels, sizes that are even or < 1 or not one a
         level, or block < 1.
@@ -129,29 +130,6 @@ class LocalDenoiser:
 
         mean, _ = softmax_mean(score, mix, jnp.arange(n_blocks * s))
         return mean.reshape(x.shape)
-
-
-def calibrate_sizes(
-    data: ArrayLike,
-    held_out: Float[Array, " b h w c"],
-    sigmas: ArrayLike,
-    sizes: Sequence[int],
-    *,
-    key: Array,
-    equivariant: bool = False,
-) -> tuple[int, ...]:
-    """argmin_k E‖D_k(x₀ + σε; σ) − x₀‖² over sizes k, for each σ and images x₀ held out, one noise for all sizes.
-
-    Kamb & Ganguli (2025) calibrate on a trained network's outputs, this on the denoising error. Errors as
-    ``LocalDenoiser.from_data``.
-    """
-    noise, errors = jax.random.normal(key, jnp.shape(held_out)), []
-    for size in sizes:
-        D = LocalDenoiser.from_data(data, size=size, equivariant=equivariant)
-        errors.append(
-            [float(((D(held_out + s * noise, s) - held_out) ** 2).mean()) for s in map(float, np.asarray(sigmas))]
-        )
-    return tuple(sizes[k] for k in np.argmin(errors, 0))
 
 
 def _blocks(data: ArrayLike, block: int) -> tuple[np.ndarray, np.ndarray]:
