@@ -12,7 +12,7 @@ SCALE = (
 )
 WHY = {
     "C2": "memorization has begun but not come far: of the network of 256 images {copies:.0%} of the samples are "
-    "copies after {steps} steps, {before:.0%} after half of that; networks of many images copy none",
+    "copies after {steps} steps, {before:.0%} after {earlier}; networks of many images copy none",
     "C5": "the two maps are close, but the ten leading singular vectors match the components at σ = {aligned} "
     "only: below, the leading values come together near 1 and fix no order; above, W is small and perhaps "
     "under-trained",
@@ -25,12 +25,14 @@ def measured(record: dict) -> dict:
     """The numbers that SCALE and WHY quote."""
     part, stopping = record["resemblance"], record["stopping"]
     good = [f"{s:.3g}" for s, a in zip(part["sigmas"], part["aligned"], strict=False) if a >= 0.9]
-    copies = [stopping["scores"][FEW][str(step)]["memorized"] for step in stopping["steps"][-2:]]
+    earlier, steps = stopping["steps"][-2:]
+    before, copies = (stopping["scores"][FEW][str(step)]["memorized"] for step in (earlier, steps))
     return {
         "loss": part["loss"]["D_θ"] / part["loss"]["D_G"],
-        "steps": stopping["steps"][-1],
-        "before": copies[0],
-        "copies": copies[1],
+        "steps": steps,
+        "earlier": earlier,
+        "before": before,
+        "copies": copies,
         "aligned": ", ".join(good),
         "memory": stopping["gap of D_M"][0],
     }

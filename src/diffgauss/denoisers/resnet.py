@@ -20,9 +20,10 @@ class ResNet(nnx.Module):
     """
 
     def __init__(self, size: int, channels: int, *, width: int, layers: int = 8, rngs: nnx.Rngs):
-        for name, value in {"size": size, "channels": channels, "width": width, "layers": layers - 1}.items():
-            if value < 1:
-                raise ValueError(f"{name} = {value + (name == 'layers')}; needs at least {1 + (name == 'layers')}")
+        numbers = {"size": (size, 1), "channels": (channels, 1), "width": (width, 1), "layers": (layers, 2)}
+        for name, (value, least) in numbers.items():
+            if value < least:
+                raise ValueError(f"{name} = {value}; needs at least {least}")
         self.event, self.frequencies, n_embed = (size, size, channels), 2 * width, 4 * width
         self.embed1 = nnx.Linear(2 * width, n_embed, kernel_init=normal, rngs=rngs)
         self.embed2 = nnx.Linear(n_embed, n_embed, kernel_init=normal, rngs=rngs)
