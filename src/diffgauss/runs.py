@@ -102,6 +102,7 @@ _RUNS = {
     "cifar-n25000": _colour(25000, steps=24576),
     "cifar-n25000-other": _colour(25000, other=True, steps=24576),
     "cifar-n256": _colour(256, spacing=4),
+    "cifar-n256-w32": _colour(256, width=32, steps=98304, spacing=16),
     "cifar-n50000-seed1": _colour(50000, seed=1),
 }
 
