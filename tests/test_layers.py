@@ -12,7 +12,7 @@ ROOT = Path(diffgauss.__file__).parent
 LAYERS = {
     "_core": 0, "parallel": 0, "_images": 0,
     "schedule": 1, "_softmax": 1, "_layers": 1, "_moments": 1, "_sources": 1,
-    "_screen": 1, "_windows": 1, "theory": 1,
+    "_screen": 1, "_order": 1, "_windows": 1, "theory": 1,
     "data": 2, "ode": 2, "denoisers": 2, "loss": 2,
     "train": 3, "checkpoint": 3, "metrics": 3, "solutions": 3, "plots": 3,
     "distill": 3, "descent": 3, "linear_metrics": 3, "agreement": 3, "jacobian": 3,

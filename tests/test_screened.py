@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import diffgauss as dg
-from diffgauss import _screen
+from diffgauss import _order, _screen
 
 
 def clusters(seed, n=48, d=6):
@@ -91,9 +91,21 @@ def test_where_too_much_is_left_everything_is_scanned():
 
 
 @pytest.mark.slow
+def test_the_memory_of_a_call_hardly_grows_with_the_images():
+    """16 times the images, less than twice the working space; a bound for each group would take 16 times as much."""
+    room = []
+    for n in (8192, 131072):
+        D = dg.ScreenedDenoiser.from_data(clusters(0, n=n)[0], ranks=(2, 4))
+        analysis = jax.jit(lambda D, x: D(x, 0.1)).lower(D, jnp.zeros((256, 6))).compile().memory_analysis()
+        room.append(analysis.temp_size_in_bytes)
+    assert room[1] < 2 * room[0]
+    assert room[1] < 256 * 131072 / 8 * 4
+
+
+@pytest.mark.slow
 def test_queries_that_need_more_groups_than_are_listed_get_whole_blocks():
     """The list of nearest groups grows with the need; beyond its end whole blocks count, still certified."""
-    n, group, (short, *_, longest) = 12000, 8, (32, 256, 1024)  # the defaults of _screen.mean_of_nearest
+    n, group, short, longest = 12000, 8, 32, 1024  # the defaults in _screen
     y, rng = clusters(2, n=n)
     x = jnp.asarray(np.stack([y[0] + 0.01, 3 * y[:200].mean(0)]), jnp.float32)
     D_M, D = dg.EmpiricalDenoiser.from_data(y), dg.ScreenedDenoiser.from_data(y, ranks=(2, 4), block=16, dense=1.0)
@@ -122,7 +134,7 @@ def test_every_query_has_its_turn_and_only_once(b):
 
 def test_the_order_is_a_permutation_in_full_blocks():
     points = np.random.default_rng(0).standard_normal((103, 4))
-    order = _screen.by_neighbourhood(points, 8)
+    order = _order.by_neighbourhood(points, 8)
     np.testing.assert_array_equal(np.sort(order), np.arange(103))
     spread = np.mean([points[order[i : i + 8]].var(0).sum() for i in range(0, 96, 8)])
     assert spread < 0.6 * points.var(0).sum()
@@ -156,8 +168,8 @@ IMAGES = np.zeros((4, 2, 2), np.float32)
     [
         (IMAGES[:1], {}, r"data holds 1 point\(s\); needs at least 2"),
         (IMAGES.astype(np.uint8), {}, "data has dtype uint8; needs floating"),
-        (IMAGES, {"ranks": (0, 4)}, r"ranks = \(0, 4\) and block = 256; need 1 ≤ first"),
-        (IMAGES, {"ranks": (3, 2)}, r"ranks = \(3, 2\) and block = 256; need 1 ≤ first"),
+        (IMAGES, {"ranks": (0, 4)}, r"ranks = \(0, 4\) and block = 128; need 1 ≤ first"),
+        (IMAGES, {"ranks": (3, 2)}, r"ranks = \(3, 2\) and block = 128; need 1 ≤ first"),
         (IMAGES, {"block": 0}, "and block = 0; need 1 ≤ first"),
         (IMAGES, {"tol": 0.0}, "tol = 0.0 and dense = 0.35; need 0 < tol"),
         (IMAGES, {"dense": 1.5}, "dense = 1.5; need"),

@@ -1,10 +1,9 @@
-"""Which points may be near a query: bounds from few coordinates, an order by neighbourhood, visits where needed."""
+"""Which points may be near a query: bounds from few coordinates, visits where they say that it is needed."""
 
 from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
@@ -31,29 +30,6 @@ def half_distances(
     return half_norm[None] - jnp.matmul(z, y.T, precision="highest")
 
 
-def directions(z: np.ndarray) -> np.ndarray:
-    """Principal directions of the rows of z as columns, first those along which they differ most."""
-    if len(z) <= z.shape[1]:
-        return np.linalg.svd(z, full_matrices=False)[2].T
-    return np.linalg.eigh(z.T @ z)[1][:, ::-1]
-
-
-def by_neighbourhood(points: np.ndarray, block: int) -> np.ndarray:
-    """An order in which the rows of a block are near each other: halved along the leading direction, repeatedly."""
-    out, todo = [], [np.arange(len(points))]
-    while todo:
-        rows = todo.pop()
-        if len(rows) <= block:
-            out.append(rows)
-            continue
-        part = points[rows] - points[rows].mean(0)
-        along = part @ np.linalg.eigh(part.T @ part)[1][:, -1]
-        half = max(1, len(rows) // block // 2) * block
-        split = np.argpartition(along, half - 1)
-        todo += [rows[split[half:]], rows[split[:half]]]
-    return np.concatenate(out)
-
-
 def visit(need: Bool[Array, " n b"], carry: Any, step: Callable[[Any, Any, Any], Any], at_once: int = 16) -> Any:
     """step(carry, k, queries) for each block k of n, until all of its queries that are needed had their turn.
 
@@ -62,57 +38,96 @@ def visit(need: Bool[Array, " n b"], carry: Any, step: Callable[[Any, Any, Any],
     """
     n, b = need.shape
     some = min(at_once, b)
-    place = jnp.where(need, jnp.cumsum(need, 1) - 1, b + some)
-    order = jnp.full((n, b + some), b).at[jnp.arange(n)[:, None], place].set(jnp.arange(b)[None], mode="drop")
-    counts = need.sum(1)
 
-    def over_queries(carry, k):
+    def over_queries(carry, block):
+        k, wanted = block
+        place = jnp.where(wanted, jnp.cumsum(wanted) - 1, b + some)
+        order = jnp.full(b + some, b).at[place].set(jnp.arange(b), mode="drop")
+        count = wanted.sum()
+
         def turn(state):
             start, carry = state
-            return start + some, step(carry, k, lax.dynamic_slice(order[k], (start,), (some,)))
+            return start + some, step(carry, k, lax.dynamic_slice(order, (start,), (some,)))
 
-        return lax.while_loop(lambda state: state[0] < counts[k], turn, (0, carry))[1], None
+        return lax.while_loop(lambda state: state[0] < count, turn, (0, carry))[1], None
 
-    return lax.scan(over_queries, carry, jnp.arange(n))[0]
+    return lax.scan(over_queries, carry, (jnp.arange(n), need))[0]
+
+
+def near_groups(
+    blocks, group, f, variance, least, need, limit, reference, *, room: int = 1024
+) -> tuple[Array, Array, Array, Array]:
+    """The groups of the blocks that are needed whose half distance may be below the limit, for each query.
+
+    blocks: features (n_blocks, m, f) and half norms (n_blocks, m), in groups of so many; f: (b, f) of the queries;
+    least: (n_blocks, b), a lower bound for each block; limit ≥ reference: (b,). Returns bounds and numbers of these
+    groups, (b, room), ∞ and 0 for none; Σ e^{−(s − reference)/σ²} over all other points, at most, or ∞ where there
+    are more groups than room, (b,); and the least bound of each block, (n_blocks, b).
+    """
+    fine, half_norms = blocks
+    (n, m, _), b = fine.shape, len(f)
+    room = min(room, n * m // group)
+
+    def step(carry, k, rows):
+        near, which, count, rest, lowest = carry
+        half = half_distances(f[rows], fine[k], half_norms[k], images_first=True)
+        bounds = half.reshape(-1, group, len(rows)).min(1).T
+        here = bounds < limit[rows, None]
+        place = rows[:, None], jnp.where(here, count[rows, None] + jnp.cumsum(here, 1) - 1, room)
+        mass = jnp.where(here, 0, jnp.exp(-(bounds - reference[rows, None]) / variance[rows, None]))
+        return (
+            near.at[place].set(bounds, mode="drop"),
+            which.at[place].set(k * (m // group) + jnp.arange(m // group)[None], mode="drop"),
+            count.at[rows].add(here.sum(1)),
+            rest.at[rows].add(group * mass.sum(1)),
+            lowest.at[k, rows].set(bounds.min(1)),
+        )
+
+    rest = m * jnp.where(need, 0, jnp.exp(-(least - reference[None]) / variance[None])).sum(0)
+    near, which = jnp.full((b, room), jnp.inf, f.dtype), jnp.zeros((b, room), jnp.int32)
+    start = near, which, jnp.zeros(b, jnp.int32), rest, least
+    near, which, count, rest, lowest = visit(need, start, step)
+    return near, which, jnp.where(count > room, jnp.inf, rest), lowest
 
 
 def mean_of_nearest(
-    blocks, group, z, variance, bounds, best, margin, *, lists: tuple[int, ...] = (32, 256, 1024), at_once: int = 8
-):
+    blocks, group, z, variance, bounds, which, best, margin, *, lists=(32, 256), at_once: int = 8
+) -> tuple[Array, Array, Array]:
     """For each query the softmax mean over groups, from the nearest on, while bound < least + margin.
 
-    blocks: points (n_blocks, m, d) and half norms (n_blocks, m), in groups of so many; bounds: (b, n), lower bounds
-    of half distances, group by group; best: (b,), that of some point; lists: how many groups are put in order, more
-    only for queries that get to the end of fewer; at_once: groups a turn. Returns the first bound not looked at
-    (b,), the least half distance (b,), and the mean (b, d).
+    blocks: points (n_blocks, m, d) and half norms (n_blocks, m), in groups of so many; bounds, which: (b, n), lower
+    bounds of half distances of groups, ∞ for none, and their numbers; best: (b,), the half distance of some point;
+    lists: how many groups are put in order, more only for queries that get to the end of fewer; at_once: groups a
+    turn. Returns the first bound not looked at (b,), the least half distance (b,), and the mean (b, d).
     """
     d, n_groups, far = z.shape[1], bounds.shape[1], jnp.finfo(z.dtype).max / 4
     points, half_norms = blocks[0].reshape(-1, group, d), blocks[1].reshape(-1, group)
 
     def one(query):
-        z, variance, bounds, best, margin = query
+        z, variance, bounds, which, best, margin = query
         own = (z**2).sum() / 2  # differences of so few rows are squared themselves, which rounds less than products
 
         def walk(n, state):
             """Go on through the n nearest groups."""
             near, order = lax.optimization_barrier(lax.top_k(-bounds, n))  # else XLA sorts the row on a processor
             beyond = -near[-1] if n < n_groups else jnp.asarray(jnp.inf, z.dtype)
-            near, order = jnp.pad(-near, (0, at_once), constant_values=beyond), jnp.pad(order, (0, at_once))
+            near, order = jnp.pad(-near, (0, at_once), constant_values=beyond), jnp.pad(which[order], (0, at_once))
 
             def more(state):
                 return (state[0] < n) & (near[state[0]] + own < state[2] + margin)
 
             def turn(state):
                 start, _, least, total, mean = state
-                rows = lax.dynamic_slice(order, (start,), (at_once,))
-                y, real = points[rows].reshape(-1, d), jnp.repeat(start + jnp.arange(at_once) < n, group)
-                s = jnp.where(real & (half_norms[rows].ravel() < PADDED), ((y - z[None]) ** 2).sum(1) / 2, far)
+                rows, bound = (lax.dynamic_slice(part, (start,), (at_once,)) for part in (order, near))
+                real = jnp.isfinite(bound) & (start + jnp.arange(at_once) < n)
+                y, real = points[rows].reshape(-1, d), jnp.repeat(real, group) & (half_norms[rows].ravel() < PADDED)
+                s = jnp.where(real, ((y - z[None]) ** 2).sum(1) / 2, far)
                 start = start + at_once
                 return start, near[start], *online(least, total, mean, s, y, variance)
 
             return lax.while_loop(more, turn, (state[0], near[state[0]], *state[2:]))
 
-        sizes = sorted({min(n, n_groups) for n in lists})
+        sizes = sorted({min(n, n_groups) for n in (*lists, n_groups)})
         state = walk(sizes[0], (0, best, best + own, jnp.zeros_like(best), jnp.zeros_like(z)))
         for n in sizes[1:]:
             state = lax.cond(
@@ -121,7 +136,7 @@ def mean_of_nearest(
         _, end, least, total, mean = state
         return end, least - own, mean / jnp.maximum(total, jnp.finfo(z.dtype).tiny)
 
-    return lax.map(one, (z, variance, bounds, best, margin))
+    return lax.map(one, (z, variance, bounds, which, best, margin))
 
 
 def mean_of_blocks(blocks, z, variance, need):

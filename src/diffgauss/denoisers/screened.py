@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from diffgauss import _screen
+from diffgauss import _order, _screen
 from diffgauss._core import Sigma, check_event, check_points, expand, pytree, static
 from diffgauss._softmax import in_blocks, softmax_mean
 
@@ -21,13 +21,15 @@ class ScreenedDenoiser:
     With P the projection on the leading principal components and Q = I − P, an image is at least as far as
     ‖x − y‖² ≥ ‖P(x − y)‖² + (‖Qx‖ − ‖Qy‖)². Neighbouring images share a block; a few components bound the distance
     of all blocks, more components that of small groups in the blocks that are left, and groups are compared with x
-    in full, the nearest first, until the next bound is beyond the least distance by σ² log(N/tol) in ‖·‖²/2. Where
-    too many are left, all images are scanned as in ``EmpiricalDenoiser``.
+    in full, the nearest first, until the next bound is beyond the least distance by σ² log(N/tol) in ‖·‖²/2. For a
+    query with more than 1024 such groups whole blocks are compared; where too many blocks are left, all images are
+    scanned as in ``EmpiricalDenoiser``.
 
     Rounding: half distances are taken to be off by at most δ = (d + 64) ε max‖y‖ max(‖x‖, max‖y‖), ε = 2⁻²³ in
     float32, over twice the worst case of a product of d terms, and the margin is 2δ wider. The certificate is of
-    the images left out; weights of those kept are rounded, less than in ``EmpiricalDenoiser`` where they are few. A
-    call takes about b N bytes beside the images. Differentiate with ``jax.jvp``: open loops have no reverse.
+    the images left out; weights of those kept are rounded, less than in ``EmpiricalDenoiser`` where they are few.
+    Beside the images a call keeps a few numbers a block and 1024 groups for each query. Differentiate with
+    ``jax.jvp``: open loops have no reverse.
     """
 
     mean: Float[Array, " d"]
@@ -46,9 +48,9 @@ class ScreenedDenoiser:
         cls,
         data: ArrayLike,
         *,
-        ranks: tuple[int, int] = (32, 384),
+        ranks: tuple[int, int] = (32, 448),
         tol: float = 1e-6,
-        block: int = 256,
+        block: int = 128,
         dense: float = 0.35,
     ) -> "ScreenedDenoiser":
         """data: (N, *event) floating with N ≥ 2; ranks: components for all blocks and for what is left, cut to d;
@@ -66,8 +68,8 @@ class ScreenedDenoiser:
             raise ValueError(f"tol = {tol} and dense = {dense}; need 0 < tol ≤ 1 and 0 ≤ dense ≤ 1")
         mean = flat.mean(0, dtype=np.float64)
         some = flat[:: -(-len(flat) // 8192)] - mean  # the bound holds for any orthonormal basis
-        basis = _screen.directions(some)[:, : ranks[1]]
-        order = _screen.by_neighbourhood(flat @ basis[:, :64].astype(flat.dtype), block)
+        basis = _order.directions(some)[:, : ranks[1]]
+        order = _order.by_neighbourhood(flat @ basis[:, :64].astype(flat.dtype), block)
         points, half_norms, _ = in_blocks(flat[order], block, mean)
         basis = jnp.asarray(basis, points.dtype)
         coarse, fine = _features(points, basis[:, : ranks[0]]), _features(points, basis)
@@ -108,20 +110,28 @@ class ScreenedDenoiser:
         need = least < (best + margin)[None]
         few = need.mean() < self.dense
 
+        def weight(bounds, least):
+            return jnp.exp(-(bounds - least[:, None]) / variance[:, None])
+
         def screened():
-            bounds, blocks = self._bound_groups(z, least, need), (self.points, self.half_norms)
-            end, h, mean = _screen.mean_of_nearest(blocks, self._group, z, variance, bounds, best, margin)
-            left, seen = self._mass(bounds >= end[:, None], bounds, h + slack, variance), bounds < end[:, None]
-            done = left <= self.tol
+            blocks, f = (self.fine, self.half_norms), _screen.features(z, self.basis)
+            found = _screen.near_groups(blocks, self._group, f, variance, least, need, best + margin, best + slack)
+            bounds, which, others, lowest = found
+            blocks = self.points, self.half_norms
+            end, h, mean = _screen.mean_of_nearest(blocks, self._group, z, variance, bounds, which, best, margin)
+            seen = bounds < end[:, None]
+            left = self._group * jnp.where(seen, 0, weight(bounds, h + slack)).sum(1)
+            left = left + others * jnp.exp(jnp.minimum(h - best, 0) / variance)
+            share, done = self._group * seen.sum(1) / self.half_norms.size, left <= self.tol
 
             def whole_blocks():
-                more = bounds.reshape(len(z), len(self.points), -1).min(-1) < (h + margin)[:, None]
-                others = _screen.mean_of_blocks(blocks, z, variance, (more & ~done[:, None]).T)
-                shown = jnp.where(done[:, None], seen, jnp.repeat(more, bounds.shape[1] // more.shape[1], 1))
-                rest = self._mass(~shown, bounds, h + slack, variance)
-                return jnp.where(done[:, None], mean, others), jnp.where(done, left, rest), shown.mean(1, z.dtype)
+                more = (lowest < (h + margin)[None]) & ~done[None]
+                others = _screen.mean_of_blocks(blocks, z, variance, more)
+                rest = jnp.where(more.T, 0, weight(lowest.T, h + slack)).sum(1) * self.half_norms.shape[1]
+                chosen = jnp.where(done[:, None], mean, others), jnp.where(done, left, rest)
+                return *chosen, jnp.where(done, share, more.mean(0, z.dtype))
 
-            return lax.cond(done.all(), lambda: (mean, left, seen.mean(1, z.dtype)), whole_blocks)
+            return lax.cond(done.all(), lambda: (mean, left, share), whole_blocks)
 
         def everything():
             mean, _ = softmax_mean(
@@ -134,11 +144,6 @@ class ScreenedDenoiser:
         mean, bound, seen = lax.cond(few, screened, everything)
         return (mean + self.mean[None]).reshape(x.shape), bound, seen
 
-    def _mass(self, out, bounds, least, variance):
-        """How much weight the groups that are out can have, at most: (b,)."""
-        w = jnp.exp(-(bounds - least[:, None]) / variance[:, None])
-        return self._group * jnp.where(out, w, 0).sum(1)
-
     def _bound_blocks(self, z):
         """A lower bound on the half distances of each block, (n_blocks, b), and some image's own, (b,)."""
         f = _screen.features(z, self.basis[:, : self.coarse.shape[-1] - 1])
@@ -149,17 +154,6 @@ class ScreenedDenoiser:
         row = lax.top_k(-guess, min(4, guess.shape[1]))[1]
         y, half_norm = self.points[near[:, None], row], self.half_norms[near[:, None], row]
         return least, (half_norm - jnp.einsum("bkd,bd->bk", y, z, precision="highest")).min(1)
-
-    def _bound_groups(self, z, least, need):
-        """A lower bound for each group, (b, n_groups): from the fine features where the block is needed."""
-        f, (n, m, _), group = _screen.features(z, self.basis), self.points.shape, self._group
-        start = jnp.broadcast_to(least[..., None], (n, len(z), m // group))
-
-        def step(bounds, k, rows):
-            half = _screen.half_distances(f[rows], self.fine[k], self.half_norms[k], images_first=True)
-            return bounds.at[k, rows].set(half.reshape(-1, group, len(rows)).min(1).T)
-
-        return _screen.visit(need, start, step).transpose(1, 0, 2).reshape(len(z), -1)
 
     @property
     def _group(self) -> int:
