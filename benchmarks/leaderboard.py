@@ -1,6 +1,6 @@
 """The analytic denoisers against networks of the zoo, for notebook 8: a table a network, written to data/zoo.
 
-python benchmarks/leaderboard.py                    all of NETS: about three quarters of an hour of one core
+python benchmarks/leaderboard.py                    all of NETS: about an hour of one core
 python benchmarks/leaderboard.py --nets n64         one of them; the tables of others stay as they are
 
 Per denoiser: of 100 samples (ten Euler steps, the noises of the zoo) against the network's, the median r² of pixels
@@ -9,7 +9,8 @@ image and explained variance 1 − ‖D_θ − D‖²/‖D_θ‖²; seconds an i
 8000-8031 (for windows the first 8) choose sizes of windows and the denoiser of each level, some from 9000 on are
 compared on. Where a denoiser cannot see all images in reasonable time it gets the first of them, and the table says
 how many: LS and ELS those that make WINDOWS windows for each pixel, so ELS many where windows are large and have
-few places, and few where they are small.
+few places, and few where they are small. For the nets of FITTED there are also LS and ELS whose sizes are chosen
+by likeness to the network's outputs, as Kamb & Ganguli (2025) choose theirs.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from diffgauss._windows import shifts
 from diffgauss.agreement import Interval
 
 NETS = ("n60000", "n60000-resnet", "n64")
+FITTED = ("n60000-resnet",)
 SIGMAS = np.asarray(dg.karras_sigmas(10))
 WIENER, WINDOWS = 2048, 16384
 SIZES = (1, 3, 5, 7, 11, 15, 21, 31, 55)  # 55 covers the image from each of its pixels
@@ -35,7 +37,9 @@ AT_ONCE = 20
 """Queries a call of D: more hold more memory and are no faster."""
 
 
-def windows(images: np.ndarray, calibrate: jax.Array, equivariant: bool) -> tuple[dg.ChosenDenoiser, list, list]:
+def windows(
+    images: np.ndarray, calibrate: jax.Array, equivariant: bool, like: dg.Denoiser | None = None
+) -> tuple[dg.ChosenDenoiser, list, list]:
     """LS or ELS with the best size for each level, those sizes, and how many images each of them sees."""
     side, sizes = images.shape[1], ELS_SIZES if equivariant else SIZES
     places = [len(shifts(side, side, size)) if equivariant else 1 for size in sizes]
@@ -43,7 +47,7 @@ def windows(images: np.ndarray, calibrate: jax.Array, equivariant: bool) -> tupl
     each = [
         dg.LocalDenoiser.from_data(y, size=k, equivariant=equivariant) for y, k in zip(some, sizes, strict=True)
     ]
-    found = dg.ChosenDenoiser.by_error(each, calibrate[:8], SIGMAS, key=jax.random.key(5))
+    found = dg.ChosenDenoiser.by_error(each, calibrate[:8], SIGMAS, key=jax.random.key(5), like=like)
     best = np.asarray(found.choice)
     return found, [sizes[k] for k in best], [len(some[k]) for k in best]
 
@@ -63,6 +67,10 @@ def members(net: str, images: np.ndarray, test: np.ndarray) -> tuple[dict[str, d
         found[name], sizes[name], sees[name] = windows(images, calibrate, name == "ELS")
     found["Wiener-local"] = dg.LocalDenoiser.from_wiener(images[:WIENER], D_G.U, D_G.lam, SIGMAS)
     free = [name for name in found if name != "D_L"]  # D_L has seen the network
+    if net in FITTED:
+        for name in ("LS", "ELS"):
+            to = f"{name}, fitted"
+            found[to], sizes[to], sees[to] = windows(images, calibrate, name == "ELS", D)
     chosen = dg.ChosenDenoiser.by_error([found[name] for name in free], calibrate, SIGMAS, key=jax.random.key(7))
     return found | {"chosen by level": chosen}, sizes, sees, [free[k] for k in np.asarray(chosen.choice)]
 

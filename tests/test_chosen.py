@@ -36,6 +36,19 @@ def test_the_choice_has_the_least_error_at_each_level():
     assert np.isfinite(dg.sample(D, 3 * noise, dg.karras_sigmas(4, sigma_max=3.0))).all()
 
 
+@pytest.mark.slow
+def test_the_choice_can_be_by_likeness_to_a_network():
+    """What is to be matched is chosen where it is a member, and next to it the nearer one, whatever its error."""
+    (D_M, D_G), x0 = members()
+    same = jax.tree_util.Partial(lambda x, s: x)
+    by = lambda found, like: dg.ChosenDenoiser.by_error(found, x0, [3.0, 0.1], key=jax.random.key(0), like=like)  # noqa: E731
+    np.testing.assert_array_equal(by([D_M, same, D_G], D_M).choice, 0)
+    np.testing.assert_array_equal(by([D_M, same, D_G], same).choice, 1)
+    np.testing.assert_array_equal(
+        by([D_M, D_G], jax.tree_util.Partial(lambda D, x, s: D(x, s) + 0.01, D_G)).choice, 1
+    )
+
+
 def test_no_retrace_for_another_choice():
     D1, D2 = (dg.ChosenDenoiser(tuple(members(i)[0]), jnp.array([1.0, 0.1]), jnp.array([i, 0])) for i in (0, 1))
     x = jnp.ones((2, 2, 3))

@@ -99,7 +99,7 @@ def test_the_record_is_whole_small_and_of_numbers(record):
 def test_the_claims_follow_from_the_record_and_each_shortfall_says_why(record):
     claims = cifar10_claims.judge(record)
     assert [c._asdict() for c in claims] == record["claims"]
-    assert [c.id for c in claims] == [f"C{n} colour" for n in (2, 3, 4, 5, 6, "9c", 10, 11)]
+    assert [c.id for c in claims] == [f"C{n} colour" for n in (2, "2w", 3, 4, 5, 6, "9c", 10, 11)]
     assert all(c.why for c in claims if c.verdict != "holds")
 
 
@@ -128,6 +128,21 @@ def test_copies_would_have_been_noticed(record):
     scores = record["stopping"]["scores"]["cifar-n256"]
     scores[max(scores, key=int)] |= {"GL": 0.1, "memorized": 0.95}
     assert {c.id: c.verdict for c in cifar10_claims.judge(record)}["C2 colour"] == "holds"
+
+
+@pytest.mark.parametrize(
+    "copies, GL, early, want",
+    [(0.95, 0.1, 0.0, "holds"), (0.5, 0.1, 0.0, "partly"), (0.5, 0.8, 0.0, "fails"), (0.95, 0.1, 0.5, "fails")],
+)
+def test_the_wider_network_is_judged_by_its_copies_and_by_how_early_they_come(
+    record, monkeypatch, copies, GL, early, want
+):
+    """Copies after sixty passes over the images would say that the width alone makes them."""
+    scores = record["stopping"]["scores"]["cifar-n256-w32"]
+    scores[max(scores, key=int)] |= {"GL": GL, "memorized": copies}
+    scores["512"]["memorized"] = early
+    monkeypatch.setattr(cifar10_claims, "WHY", {"C2w": "planted"} | cifar10_claims.WHY)
+    assert {c.id: c.verdict for c in cifar10_claims.judge(record)}["C2w colour"] == want
 
 
 def test_a_record_without_a_part_is_not_judged(record):
@@ -200,7 +215,7 @@ def test_every_part_runs_on_noise_and_is_judged(tmp_path, monkeypatch):
     monkeypatch.setattr(cifar10, "PATH", tmp_path / "cifar10.json")
     monkeypatch.setitem(cifar10.PARTS, "dimension", dict)
     monkeypatch.setattr(
-        cifar10_claims, "WHY", dict.fromkeys(("C2", "C3", "C4", "C5", "C6", "C9c", "C10", "C11"), ".")
+        cifar10_claims, "WHY", dict.fromkeys(("C2", "C2w", "C3", "C4", "C5", "C6", "C9c", "C10", "C11"), ".")
     )
     monkeypatch.setattr(sys, "argv", ["cifar10.py"])
     for cached in (cifar10.linear_map, cifar10.memory):

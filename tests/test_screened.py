@@ -92,7 +92,7 @@ def test_where_too_much_is_left_everything_is_scanned():
 
 @pytest.mark.slow
 def test_the_memory_of_a_call_hardly_grows_with_the_images():
-    """16 times the images, less than twice the working space; a bound for each group would take 16 times as much."""
+    """16 times the images, less than twice the working space: not a bound for each group of each query."""
     room = []
     for n in (8192, 131072):
         D = dg.ScreenedDenoiser.from_data(clusters(0, n=n)[0], ranks=(2, 4))

@@ -25,7 +25,7 @@ import diffgauss as dg
 from diffgauss import evaluate, runs
 
 PATH = runs.folder() / "cifar10.json"
-MANY, SECOND, FEW = "cifar-n50000", "cifar-n50000-seed1", "cifar-n256"
+MANY, SECOND, FEW, WIDE = "cifar-n50000", "cifar-n50000-seed1", "cifar-n256", "cifar-n256-w32"
 HALVES = "cifar-n25000", "cifar-n25000-other"
 LEVELS = np.asarray(dg.karras_sigmas(10))
 NETS = [name for name, this in runs.entries().items() if this.dataset == "cifar10"]
@@ -177,13 +177,17 @@ def gap(D, G, images: np.ndarray) -> list[float]:
 
 
 def stopping() -> dict:
-    """C2 and C9c: the gap to D_G over training, what a perfect memory would have, and GL of real images."""
+    """C2, C2w and C9c: the gap to D_G over training, what a perfect memory would have, and GL of real images."""
     held, few = test()[1], data(FEW)
-    steps = runs.run(FEW).snapshots
     kinds = {"training": few, "held-out": held}
-    return {
-        "steps": steps,
-        "gap": {kind: [gap(dg.zoo.load(FEW, t), gauss(FEW), x) for t in steps] for kind, x in kinds.items()},
+
+    def course(name: str) -> dict:
+        steps = runs.run(name).snapshots
+        gaps = {kind: [gap(dg.zoo.load(name, t), gauss(FEW), x) for t in steps] for kind, x in kinds.items()}
+        return {"steps": steps, "gap": gaps}
+
+    return course(FEW) | {
+        "wide": course(WIDE),
         "gap of D_M": gap(dg.EmpiricalDenoiser.from_data(few), gauss(FEW), few),
         "gap, many": {"training": gap(dg.zoo.load(MANY), gauss(MANY), data(MANY)),
                       "held-out": gap(dg.zoo.load(MANY), gauss(MANY), held)},

@@ -4,7 +4,7 @@ import numpy as np
 
 from diffgauss.lesson import Claim
 
-MANY, SECOND, FEW = "cifar-n50000", "cifar-n50000-seed1", "cifar-n256"
+MANY, SECOND, FEW, WIDE = "cifar-n50000", "cifar-n50000-seed1", "cifar-n256", "cifar-n256-w32"
 KINDS = ("training", "held-out")
 SCALE = (
     "32×32 colour (JPEG copy), d = 3072; nets of 355100 weights, that of 50000 images with {loss:.2f} of the "
@@ -83,16 +83,22 @@ def pm(mean: float, half: float) -> str:
 
 
 def _generalizes(part: dict):
-    """C2 and C9c."""
+    """C2, C2w and C9c."""
     last = {name: scores[max(scores, key=int)] for name, scores in part["scores"].items()}
     new = {name: last[name]["GL"] / part["GL of real images"][name] for name in last}
-    many = [name for name in last if name != FEW]
+    many = [name for name in last if name not in (FEW, WIDE)]
     copies = last[FEW]["memorized"] >= 0.9 and max(last[n]["memorized"] for n in (MANY, SECOND)) <= 0.02
     yield "C2", "many images: generalizes; few: memorizes", "GL, plotted only (Figures 12, 13)", (
         f"memorized {last[FEW]['memorized']:.0%} at N = 256, "
         f"{last[MANY]['memorized']:.0%} and {last[SECOND]['memorized']:.0%} at 50000; GL over held-out "
         f"{new[FEW]:.2f} at 256, ≥ {min(new[n] for n in many):.2f} for N ≥ 25000"
     ), verdict(copies, new[FEW] <= 0.5 and min(new[n] for n in many) >= 0.8)  # fmt: skip
+    wide = {int(step): found["memorized"] for step, found in part["scores"][WIDE].items()}
+    memory, near, fresh = last[WIDE]["memorized"] >= 0.9, new[WIDE] <= 0.5, wide[512] <= 0.02
+    yield "C2w", "few images: a wider network memorizes them", "GL, plotted only (Figures 12, 13)", (
+        "N = 256, width 32: memorized " + ", ".join(f"{share:.0%} after {n} steps" for n, share in wide.items())
+        + f"; GL over held-out {new[WIDE]:.2f}"
+    ), verdict(memory, near) if fresh else "fails"  # fmt: skip
     steps, gaps = part["steps"], np.array(part["gap"]["training"])[:, 0]
     best = int(gaps.argmin())
     early = part["scores"][FEW][str(steps[best])]["GL"] / part["GL of real images"][FEW]

@@ -26,22 +26,29 @@ class ChosenDenoiser:
 
     @classmethod
     def by_error(
-        cls, members: Sequence[Denoiser], x0: Float[Array, " b *event"], sigmas: ArrayLike, *, key: Array
+        cls,
+        members: Sequence[Denoiser],
+        x0: Float[Array, " b *event"],
+        sigmas: ArrayLike,
+        *,
+        key: Array,
+        like: Denoiser | None = None,
     ) -> "ChosenDenoiser":
         """k(σ) = argmin_k E‖D_k(x₀ + σε; σ) − x₀‖² over images x₀ held out, the same noise for all.
 
-        No network is asked. Raises ValueError for no members or a bad grid, TypeError for a member that is
-        no pytree.
+        No network is asked, unless one is given to be like: then its answer to x₀ + σε takes the place of x₀.
+        Raises ValueError for no members or a bad grid, TypeError for a member that is no pytree.
         """
         check_sigmas(sigmas)
         if not members:
             raise ValueError("got no members; needs at least one denoiser")
         noise, grid = jax.random.normal(key, x0.shape), np.asarray(sigmas, np.float64)
+        goals = [x0 if like is None else like(x0 + s * noise, s) for s in map(float, grid)]
         errors = np.empty((len(members), len(grid)))
         for k, D in enumerate(members):
             check_denoiser(D)
             for i, sigma in enumerate(map(float, grid)):
-                errors[k, i] = ((D(x0 + sigma * noise, sigma) - x0) ** 2).mean()
+                errors[k, i] = ((D(x0 + sigma * noise, sigma) - goals[i]) ** 2).mean()
         return cls(tuple(members), jnp.asarray(grid, jnp.zeros(()).dtype), jnp.asarray(errors.argmin(0)))
 
     @jax.jit
