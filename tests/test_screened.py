@@ -118,6 +118,27 @@ def test_queries_that_need_more_groups_than_are_listed_get_whole_blocks():
     assert shares[0] < short < shares[1] < longest < shares[2]
 
 
+@pytest.mark.slow
+def test_far_queries_hardly_any_noise_and_its_derivative():
+    """Where ‖x‖ is a thousand times ‖y‖ or σ² below rounding, D is D_M of float64; derivatives are finite."""
+    y, rng = clusters(0, n=512)
+    D = dg.ScreenedDenoiser.from_data(y, ranks=(2, 4), block=8, dense=1.0)
+    near = y[:64] + 1e-3 * rng.standard_normal((64, 6)).astype(np.float32)
+    far = 3000 * rng.standard_normal((4, 6)).astype(np.float32)
+    for x, sigma, atol in ((near, 1e-3, 1e-5), (near, 2e-3, 1e-5), (far, 30.0, 2e-3)):
+        want = oracle(x, y, sigma)[1]
+        np.testing.assert_allclose(D(jnp.asarray(x), sigma), want, atol=atol)
+        along = jax.jvp(lambda x, s: D(x, s), (jnp.asarray(x), sigma), (jnp.ones_like(x), 1.0))[1]
+        assert np.isfinite(along).all()
+
+
+def test_nan_is_not_swallowed(unchecked):
+    D = dg.ScreenedDenoiser.from_data(clusters(0, n=64)[0], ranks=(2, 4), block=8, dense=1.0)
+    x = jnp.zeros((2, 6)).at[1, 0].set(jnp.nan)
+    mean = D(x, 0.1)
+    assert np.isfinite(mean[0]).all() and np.isnan(mean[1]).all()
+
+
 @pytest.mark.parametrize("b", [1, 33, 70])
 def test_every_query_has_its_turn_and_only_once(b):
     """visit: each needed pair of block and query is stepped exactly once, whatever the sizes."""

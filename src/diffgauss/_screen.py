@@ -8,7 +8,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 PADDED = 1e14
-"""Half norms beyond this are those of padding."""
+"""Half norms beyond this are those of padding. As a half distance it has the weight 0."""
 
 
 def features(z: Float[Array, " b d"], basis: Float[Array, " d k"]) -> Float[Array, " b f"]:
@@ -51,7 +51,7 @@ def visit(need: Bool[Array, " n b"], carry: Any, step: Callable[[Any, Any, Any],
 
         return lax.while_loop(lambda state: state[0] < count, turn, (0, carry))[1], None
 
-    return lax.scan(over_queries, carry, (jnp.arange(n), need))[0]
+    return lax.scan(over_queries, carry, (jnp.arange(n, dtype=jnp.int32), need))[0]
 
 
 def near_groups(
@@ -59,7 +59,7 @@ def near_groups(
 ) -> tuple[Array, Array, Array, Array]:
     """The groups of the blocks that are needed whose half distance may be below the limit, for each query.
 
-    blocks: features (n_blocks, m, f) and half norms (n_blocks, m), in groups of so many; f: (b, f) of the queries;
+    blocks: features (n_blocks, m, f) and half norms (n_blocks, m), in groups of ``group``; f: (b, f) of queries;
     least: (n_blocks, b), a lower bound for each block; limit ≥ reference: (b,). Returns bounds and numbers of these
     groups, (b, room), ∞ and 0 for none; Σ e^{−(s − reference)/σ²} over all other points, at most, or ∞ where there
     are more groups than room, (b,); and the least bound of each block, (n_blocks, b).
@@ -77,8 +77,8 @@ def near_groups(
         mass = jnp.where(here, 0, jnp.exp(-(bounds - reference[rows, None]) / variance[rows, None]))
         return (
             near.at[place].set(bounds, mode="drop"),
-            which.at[place].set(k * (m // group) + jnp.arange(m // group)[None], mode="drop"),
-            count.at[rows].add(here.sum(1)),
+            which.at[place].set((k * (m // group) + jnp.arange(m // group, dtype=jnp.int32))[None], mode="drop"),
+            count.at[rows].add(here.sum(1, dtype=jnp.int32)),
             rest.at[rows].add(group * mass.sum(1)),
             lowest.at[k, rows].set(bounds.min(1)),
         )
@@ -91,21 +91,21 @@ def near_groups(
 
 
 def mean_of_nearest(
-    blocks, group, z, variance, bounds, which, best, margin, *, lists=(32, 256), at_once: int = 8
+    blocks, group, z, variance, bounds, which, known, margin, *, lists=(32, 256), at_once: int = 4
 ) -> tuple[Array, Array, Array]:
     """For each query the softmax mean over groups, from the nearest on, while bound < least + margin.
 
-    blocks: points (n_blocks, m, d) and half norms (n_blocks, m), in groups of so many; bounds, which: (b, n), lower
-    bounds of half distances of groups, ∞ for none, and their numbers; best: (b,), the half distance of some point;
-    lists: how many groups are put in order, more only for queries that get to the end of fewer; at_once: groups a
-    turn. Returns the first bound not looked at (b,), the least half distance (b,), and the mean (b, d).
+    blocks: points (n_blocks, m, d) and half norms (n_blocks, m), in groups of ``group``; bounds, which: (b, n), of
+    groups lower bounds of half distances, ∞ for none, and their numbers; known: some point y₀ of theirs for each
+    query, (b, d), and its half distance, (b,); lists: how many groups are put in order, multiples of at_once, more
+    only for queries that get to the end of fewer; at_once: groups a turn. Returns the bound at which the walk ended
+    (b,), the least half distance (b,), and the mean (b, d), NaN for a query that has no near group.
     """
-    d, n_groups, far = z.shape[1], bounds.shape[1], jnp.finfo(z.dtype).max / 4
+    d, n_groups = z.shape[1], bounds.shape[1]
     points, half_norms = blocks[0].reshape(-1, group, d), blocks[1].reshape(-1, group)
 
     def one(query):
-        z, variance, bounds, which, best, margin = query
-        own = (z**2).sum() / 2  # differences of so few rows are squared themselves, which rounds less than products
+        z, variance, bounds, which, (y0, best), margin = query
 
         def walk(n, state):
             """Go on through the n nearest groups."""
@@ -114,33 +114,32 @@ def mean_of_nearest(
             near, order = jnp.pad(-near, (0, at_once), constant_values=beyond), jnp.pad(which[order], (0, at_once))
 
             def more(state):
-                return (state[0] < n) & (near[state[0]] + own < state[2] + margin)
+                return (state[0] < n) & (near[state[0]] < state[2] + margin)
 
             def turn(state):
                 start, _, least, total, mean = state
                 rows, bound = (lax.dynamic_slice(part, (start,), (at_once,)) for part in (order, near))
                 real = jnp.isfinite(bound) & (start + jnp.arange(at_once) < n)
                 y, real = points[rows].reshape(-1, d), jnp.repeat(real, group) & (half_norms[rows].ravel() < PADDED)
-                s = jnp.where(real, ((y - z[None]) ** 2).sum(1) / 2, far)
+                w = y - y0[None]  # (‖y − z‖² − ‖y₀ − z‖²)/2, which rounds less than either square
+                s = best + (w**2).sum(1) / 2 + jnp.matmul(w, y0 - z, precision="highest")
                 start = start + at_once
-                return start, near[start], *online(least, total, mean, s, y, variance)
+                return start, near[start], *online(least, total, mean, jnp.where(real, s, PADDED), y, variance)
 
             return lax.while_loop(more, turn, (state[0], near[state[0]], *state[2:]))
 
         sizes = sorted({min(n, n_groups) for n in (*lists, n_groups)})
-        state = walk(sizes[0], (0, best, best + own, jnp.zeros_like(best), jnp.zeros_like(z)))
+        state = walk(sizes[0], (0, best, best, jnp.zeros_like(best), jnp.zeros_like(z)))
         for n in sizes[1:]:
-            state = lax.cond(
-                state[1] + own < state[2] + margin, lambda state, n=n: walk(n, state), lambda s: s, state
-            )
+            state = lax.cond(state[1] < state[2] + margin, lambda state, n=n: walk(n, state), lambda s: s, state)
         _, end, least, total, mean = state
-        return end, least - own, mean / jnp.maximum(total, jnp.finfo(z.dtype).tiny)
+        return end, least, mean / total
 
-    return lax.map(one, (z, variance, bounds, which, best, margin))
+    return lax.map(one, (z, variance, bounds, which, known, margin))
 
 
 def mean_of_blocks(blocks, z, variance, need):
-    """The softmax mean of each query over the blocks that it needs, (b, d), 0 where none: need (n_blocks, b)."""
+    """The softmax mean of each query over the blocks that it needs, (b, d), NaN where none: need (n_blocks, b)."""
     points, half_norms = blocks
 
     def step(carry, k, rows):
@@ -149,9 +148,9 @@ def mean_of_blocks(blocks, z, variance, need):
         new = online(least, total, mean, s, points[k], variance[rows])
         return tuple(part.at[rows].set(value) for part, value in zip(carry, new, strict=True))
 
-    start = jnp.full_like(variance, jnp.finfo(z.dtype).max / 4), jnp.zeros_like(variance), jnp.zeros_like(z)
+    start = jnp.full_like(variance, PADDED), jnp.zeros_like(variance), jnp.zeros_like(z)
     _, total, mean = lax.cond(need.any(), lambda: visit(need, start, step), lambda: start)
-    return mean / jnp.maximum(total, jnp.finfo(z.dtype).tiny)[:, None]
+    return mean / total[:, None]
 
 
 def online(least, total, mean, s, y, variance):

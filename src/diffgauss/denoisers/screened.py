@@ -18,12 +18,12 @@ from diffgauss._softmax import in_blocks, softmax_mean
 class ScreenedDenoiser:
     """D_M(x; σ) up to weights that sum to ≤ tol, from the few images near x.  Li et al. (2024), Eq. 4.
 
-    With P the projection on the leading principal components and Q = I − P, an image is at least as far as
+    With P the projection on the leading principal components and Q = I − P, the distance of an image is bounded by
     ‖x − y‖² ≥ ‖P(x − y)‖² + (‖Qx‖ − ‖Qy‖)². Neighbouring images share a block; a few components bound the distance
     of all blocks, more components that of small groups in the blocks that are left, and groups are compared with x
-    in full, the nearest first, until the next bound is beyond the least distance by σ² log(N/tol) in ‖·‖²/2. For a
-    query with more than 1024 such groups whole blocks are compared; where too many blocks are left, all images are
-    scanned as in ``EmpiricalDenoiser``.
+    in full, the nearest first, until the next bound is beyond the least distance by σ² log(N/tol) in ‖·‖²/2. A
+    query for which more than 1024 groups may be that near is compared with whole blocks; where too many blocks are
+    left for the batch, all images are scanned as in ``EmpiricalDenoiser``.
 
     Rounding: half distances are taken to be off by at most δ = (d + 64) ε max‖y‖ max(‖x‖, max‖y‖), ε = 2⁻²³ in
     float32, over twice the worst case of a product of d terms, and the margin is 2δ wider. The certificate is of
@@ -89,21 +89,22 @@ class ScreenedDenoiser:
     ) -> tuple[Float[Array, " b *event"], Float[Array, " b"]]:
         """The posterior mean, (b, *event), and a bound ≤ tol, (b,), on the probability of the images left out.
 
-        The mean is off by at most that share of the distance between two images, beside rounding; the bound is 0
-        where all images were scanned. Raises ValueError for another event shape.  Equation 4.
+        The mean is off by at most that share of the largest distance of two images, and by rounding, which may lift
+        the bound above tol where σ² log(N/tol) is hardly more. The bound is 0 where all images were scanned. Raises
+        ValueError for another event shape.  Equation 4.
         """
         return self._posterior(x, sigma)[:2]
 
     @jax.jit
     def visited(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b"]:
-        """The share of images that are compared with x in full, (b,); 1 where all are. Errors as above."""
+        """The share of images whose weight is in the mean, (b,); 1 where all are scanned. Errors as above."""
         return self._posterior(x, sigma)[2]
 
     def _posterior(self, x, sigma):
         check_event(x, self.event)
         z = x.reshape(len(x), -1) - self.mean[None]
         variance = jnp.broadcast_to(expand(sigma, z)[:, 0] ** 2, (len(z),))
-        least, best = self._bound_blocks(z)
+        least, (nearest, best) = self._bound_blocks(z)
         length = jnp.maximum(jnp.linalg.norm(z, axis=-1), self.longest)
         slack = 2 * (z.shape[1] + 64) * jnp.finfo(z.dtype).eps * self.longest * length
         margin = variance * jnp.log(self.half_norms.size / self.tol) + slack
@@ -118,10 +119,11 @@ class ScreenedDenoiser:
             found = _screen.near_groups(blocks, self._group, f, variance, least, need, best + margin, best + slack)
             bounds, which, others, lowest = found
             blocks = self.points, self.half_norms
-            end, h, mean = _screen.mean_of_nearest(blocks, self._group, z, variance, bounds, which, best, margin)
+            known = nearest, best
+            end, h, mean = _screen.mean_of_nearest(blocks, self._group, z, variance, bounds, which, known, margin)
             seen = bounds < end[:, None]
             left = self._group * jnp.where(seen, 0, weight(bounds, h + slack)).sum(1)
-            left = left + others * jnp.exp(jnp.minimum(h - best, 0) / variance)
+            left = left + others * jnp.exp((h - best) / variance)
             share, done = self._group * seen.sum(1) / self.half_norms.size, left <= self.tol
 
             def whole_blocks():
@@ -145,7 +147,7 @@ class ScreenedDenoiser:
         return (mean + self.mean[None]).reshape(x.shape), bound, seen
 
     def _bound_blocks(self, z):
-        """A lower bound on the half distances of each block, (n_blocks, b), and some image's own, (b,)."""
+        """Lower bounds of the half distances of blocks, (n_blocks, b); a near image, (b, d), and its own, (b,)."""
         f = _screen.features(z, self.basis[:, : self.coarse.shape[-1] - 1])
         blocks = (self.coarse, self.half_norms)
         least = lax.map(lambda block: _screen.half_distances(f, *block, images_first=True).min(0), blocks)
@@ -153,7 +155,9 @@ class ScreenedDenoiser:
         guess = self.half_norms[near] - jnp.einsum("bmf,bf->bm", self.coarse[near], f, precision="highest")
         row = lax.top_k(-guess, min(4, guess.shape[1]))[1]
         y, half_norm = self.points[near[:, None], row], self.half_norms[near[:, None], row]
-        return least, (half_norm - jnp.einsum("bkd,bd->bk", y, z, precision="highest")).min(1)
+        half = half_norm - jnp.einsum("bkd,bd->bk", y, z, precision="highest")
+        nearest = jnp.take_along_axis(y, half.argmin(1)[:, None, None], 1)[:, 0]
+        return least, (nearest, half.min(1))
 
     @property
     def _group(self) -> int:
