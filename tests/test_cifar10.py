@@ -101,6 +101,8 @@ def test_the_claims_follow_from_the_record_and_each_shortfall_says_why(record):
     assert [c._asdict() for c in claims] == record["claims"]
     assert [c.id for c in claims] == [f"C{n} colour" for n in (2, "2w", 3, 4, 5, 6, "9c", 10, 11)]
     assert all(c.why for c in claims if c.verdict != "holds")
+    for row, name in ((claims[0], cifar10.MANY), (claims[1], cifar10.WIDE)):
+        assert f" {zoo.record(name)['parameters']} weights" in row.scale
 
 
 @pytest.mark.parametrize(

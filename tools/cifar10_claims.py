@@ -10,9 +10,11 @@ SCALE = (
     "32×32 colour (JPEG copy), d = 3072; nets of 355100 weights, that of 50000 images with {loss:.2f} of the "
     "held-out loss of D_G"
 )
+WIDE_SCALE = "32×32 colour (JPEG copy), d = 3072; a net of 1406508 weights"
 WHY = {
     "C2": "memorization has begun but not come far: of the network of 256 images {copies:.0%} of the samples are "
-    "copies after {steps} steps, {before:.0%} after {earlier}; networks of many images copy none",
+    "copies after {steps} steps, {before:.0%} after {earlier}; networks of many images copy none. C2w has a wider "
+    "one",
     "C5": "the two maps are close, but the ten leading singular vectors match the components at σ = {aligned} "
     "only: below, the leading values come together near 1 and fix no order; above, W is small and perhaps "
     "under-trained",
@@ -51,9 +53,10 @@ def judge(record: dict) -> list[Claim]:
     numbers = measured(record)
     scale = SCALE.format(**numbers)
     why = {name: WHY[name].format(**numbers) for name, *_, found in order if found != "holds"}
+    scales = {"C2w": WIDE_SCALE}
     return [
-        Claim(f"{name} colour", claim, paper, ours, "docs/claims.md", found, found, scale, why.get(name, ""))
-        for name, claim, paper, ours, found in order
+        Claim(f"{name} colour", *texts, "docs/claims.md", found, found, scales.get(name, scale), why.get(name, ""))
+        for name, *texts, found in order
     ]
 
 
