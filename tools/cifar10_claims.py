@@ -55,8 +55,11 @@ def judge(record: dict) -> list[Claim]:
     why = {name: WHY[name].format(**numbers) for name, *_, found in order if found != "holds"}
     scales = {"C2w": WIDE_SCALE}
     return [
-        Claim(f"{name} colour", *texts, "docs/claims.md", found, found, scales.get(name, scale), why.get(name, ""))
-        for name, *texts, found in order
+        Claim(
+            f"{name} colour", claim, paper, ours, "docs/claims.md", found, found, scales.get(name, scale), because
+        )
+        for name, claim, paper, ours, found in order
+        for because in [why.get(name, "")]
     ]
 
 
