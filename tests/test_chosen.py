@@ -41,12 +41,14 @@ def test_the_choice_can_be_by_likeness_to_a_network():
     """What is to be matched is chosen where it is a member, and next to it the nearer one, whatever its error."""
     (D_M, D_G), x0 = members()
     same = jax.tree_util.Partial(lambda x, s: x)
-    by = lambda found, like: dg.ChosenDenoiser.by_error(found, x0, [3.0, 0.1], key=jax.random.key(0), like=like)  # noqa: E731
-    np.testing.assert_array_equal(by([D_M, same, D_G], D_M).choice, 0)
-    np.testing.assert_array_equal(by([D_M, same, D_G], same).choice, 1)
-    np.testing.assert_array_equal(
-        by([D_M, D_G], jax.tree_util.Partial(lambda D, x, s: D(x, s) + 0.01, D_G)).choice, 1
-    )
+    off = jax.tree_util.Partial(lambda D, x, s: D(x, s) + 0.01, D_G)
+
+    def choice(found, like):
+        return dg.ChosenDenoiser.by_error(found, x0, [3.0, 0.1], key=jax.random.key(0), like=like).choice
+
+    np.testing.assert_array_equal(choice([D_M, same, D_G], D_M), 0)
+    np.testing.assert_array_equal(choice([D_M, same, D_G], same), 1)
+    np.testing.assert_array_equal(choice([D_M, D_G], off), 1)
 
 
 def test_no_retrace_for_another_choice():

@@ -6,6 +6,7 @@ from diffgauss.lesson import Claim
 
 MANY, SECOND, FEW, WIDE = "cifar-n50000", "cifar-n50000-seed1", "cifar-n256", "cifar-n256-w32"
 KINDS = ("training", "held-out")
+PAGE = "docs/claims.md"
 SCALE = (
     "32×32 colour (JPEG copy), d = 3072; nets of 355100 weights, that of 50000 images with {loss:.2f} of the "
     "held-out loss of D_G"
@@ -55,11 +56,8 @@ def judge(record: dict) -> list[Claim]:
     why = {name: WHY[name].format(**numbers) for name, *_, found in order if found != "holds"}
     scales = {"C2w": WIDE_SCALE}
     return [
-        Claim(
-            f"{name} colour", claim, paper, ours, "docs/claims.md", found, found, scales.get(name, scale), because
-        )
+        Claim(f"{name} colour", claim, paper, ours, PAGE, found, found, scales.get(name, scale), why.get(name, ""))
         for name, claim, paper, ours, found in order
-        for because in [why.get(name, "")]
     ]
 
 

@@ -27,7 +27,7 @@ with EDM's weights. `n60000-small`, a larger net at full resolution, is for a GP
 The `cifar` networks saw CIFAR-10, whose images are not here: `dg.load("cifar10")` gets them from elsewhere. They
 were trained on a copy that had been re-encoded as JPEG, in the order of its names; with another copy or order,
 `diffgauss zoo verify` finds other losses.
-Hours are of the clock, on one processor core that other work shared.
+Hours are of the clock, on one processor core or two that other work shared.
 
 {table}
 """
