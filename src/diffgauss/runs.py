@@ -104,6 +104,7 @@ _RUNS = {
     "cifar-n256": _colour(256, spacing=4),
     "cifar-n256-w32": _colour(256, width=32, steps=98304, spacing=16),
     "cifar-n50000-seed1": _colour(50000, seed=1),
+    "cifar-n50000-w32": _colour(50000, width=32, spacing=16),
 }
 
 
