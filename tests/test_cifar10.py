@@ -99,9 +99,9 @@ def test_the_record_is_whole_small_and_of_numbers(record):
 def test_the_claims_follow_from_the_record_and_each_shortfall_says_why(record):
     claims = cifar10_claims.judge(record)
     assert [c._asdict() for c in claims] == record["claims"]
-    assert [c.id for c in claims] == [f"C{n} colour" for n in (2, "2w", 3, 4, 5, 6, "9c", 10, 11)]
+    assert [c.id for c in claims] == [f"C{n} colour" for n in (2, "2w", "2m", 3, 4, 5, 6, "6w", "9c", 10, 11)]
     assert all(c.why for c in claims if c.verdict != "holds")
-    for row, name in ((claims[0], cifar10.MANY), (claims[1], cifar10.WIDE)):
+    for row, name in ((claims[0], cifar10.MANY), (claims[1], cifar10.WIDE), (claims[7], cifar10.MANY_WIDE)):
         assert f" {zoo.record(name)['parameters']} weights" in row.scale
 
 
@@ -111,6 +111,7 @@ def test_the_claims_follow_from_the_record_and_each_shortfall_says_why(record):
         ("C3", ("linearity", "cifar-n256", "raw"), [1.0] * 20),
         ("C4", ("resemblance", "rmse", "held-out", "D_L", 0), [0.3] * 10),
         ("C6", ("resemblance", "rmse", "held-out", "D_M", 0), [0.01] * 10),
+        ("C6w", ("wide", "ratio at .470, .117", "training"), [1.4, 2.0]),
         ("C10", ("halves", "D_θ"), [0.7, 0.6, 0.8]),
         ("C11", ("samples", "cosine", "D_G"), [0.1, 0.0, 0.2]),
     ],
@@ -145,6 +146,21 @@ def test_the_wider_network_is_judged_by_its_copies_and_by_how_early_they_come(
     scores["512"]["memorized"] = early
     monkeypatch.setattr(cifar10_claims, "WHY", {"C2w": "planted"} | cifar10_claims.WHY)
     assert {c.id: c.verdict for c in cifar10_claims.judge(record)}["C2w colour"] == want
+
+
+@pytest.mark.parametrize(
+    "step, found, want",
+    [(8192, {"memorized": 0.5}, "fails"), (65536, {"memorized": 0.5}, "fails"), (65536, {"GL": 0.1}, "partly")],
+)
+def test_copies_of_many_images_would_be_noticed_at_either_snapshot(record, monkeypatch, step, found, want):
+    record["stopping"]["scores"][cifar10.MANY_WIDE][str(step)] |= found
+    monkeypatch.setattr(cifar10_claims, "WHY", {"C2m": "planted"} | cifar10_claims.WHY)
+    assert {c.id: c.verdict for c in cifar10_claims.judge(record)}["C2m colour"] == want
+
+
+def test_a_wider_network_that_has_learnt_no_more_is_not_judged(record):
+    record["wide"]["loss"] = 1.01 * record["resemblance"]["loss"]["D_θ"]
+    assert "C6w colour" not in {c.id for c in cifar10_claims.judge(record)}
 
 
 def test_a_record_without_a_part_is_not_judged(record):
@@ -217,7 +233,9 @@ def test_every_part_runs_on_noise_and_is_judged(tmp_path, monkeypatch):
     monkeypatch.setattr(cifar10, "PATH", tmp_path / "cifar10.json")
     monkeypatch.setitem(cifar10.PARTS, "dimension", dict)
     monkeypatch.setattr(
-        cifar10_claims, "WHY", dict.fromkeys(("C2", "C2w", "C3", "C4", "C5", "C6", "C9c", "C10", "C11"), ".")
+        cifar10_claims,
+        "WHY",
+        dict.fromkeys(("C2", "C2w", "C2m", "C3", "C4", "C5", "C6", "C6w", "C9c", "C10", "C11"), "."),
     )
     monkeypatch.setattr(sys, "argv", ["cifar10.py"])
     for cached in (cifar10.linear_map, cifar10.memory):

@@ -12,7 +12,7 @@ import json
 import resource
 import time
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, partial
 
 import cifar10_claims
 import dimension
@@ -25,7 +25,8 @@ import diffgauss as dg
 from diffgauss import evaluate, runs
 
 PATH = runs.folder() / "cifar10.json"
-MANY, SECOND, FEW, WIDE = "cifar-n50000", "cifar-n50000-seed1", "cifar-n256", "cifar-n256-w32"
+MANY, SECOND, FEW = "cifar-n50000", "cifar-n50000-seed1", "cifar-n256"
+WIDE, MANY_WIDE = "cifar-n256-w32", "cifar-n50000-w32"
 HALVES = "cifar-n25000", "cifar-n25000-other"
 LEVELS = np.asarray(dg.karras_sigmas(10))
 NETS = [name for name, this in runs.entries().items() if this.dataset == "cifar10"]
@@ -102,19 +103,19 @@ def resemblance() -> dict:
     }  # fmt: skip
 
 
-def seed() -> dict:
-    """The second network of 50000 images: C2, and C6 again at the two levels that decide it."""
-    held, D, levels = test()[1], dg.zoo.load(SECOND), LEVELS[6:8]
+def again(name: str) -> dict:
+    """Another network of 50000 images beside the first: C6 at the two levels that decide it, loss and samples."""
+    held, D, levels = test()[1], dg.zoo.load(name), LEVELS[6:8]
     ratio = {}
     for kind, x in (("training", data(MANY)), ("held-out", held)):
         net = outputs(D, x, levels)
         far, near = (rmse(outputs(E, x, levels), net)[0] for E in (memory(), gauss(MANY)))
         ratio[kind] = np.divide(far, near).tolist()
-    one, other = draw(MANY), draw(SECOND)
+    one, other = draw(MANY), draw(name)
     return {
         "ratio at .470, .117": ratio,
         "to the first": rmse(outputs(D, held), outputs(dg.zoo.load(MANY), held)),
-        "loss": evaluate.weighted_loss(D, held, config=runs.run(SECOND).config),
+        "loss": evaluate.weighted_loss(D, held, config=runs.run(name).config),
         "cosine": dg.sample_cosine(other, one, mean=data(MANY).mean(0)),
         "R²": dg.sample_r2(other, one, mean=data(MANY).mean(0)),
     }
@@ -177,7 +178,7 @@ def gap(D, G, images: np.ndarray) -> list[float]:
 
 
 def stopping() -> dict:
-    """C2, C2w and C9c: the gap to D_G over training, what a perfect memory would have, and GL of real images."""
+    """C2 and C9c: the gap to D_G over training, what a perfect memory would have, and GL of real images."""
     held, few = test()[1], data(FEW)
     kinds = {"training": few, "held-out": held}
 
@@ -229,7 +230,7 @@ def learnt() -> dict:
     """
     held = test()[1]
     pick = np.random.default_rng(1).choice(len(held), 1000)
-    x0, found = held[pick], {name: [[], []] for name in (MANY, SECOND, *HALVES)}
+    x0, found = held[pick], {name: [[], []] for name in (MANY, SECOND, MANY_WIDE, *HALVES)}
     for i, s in enumerate(LEVELS):
         y = jnp.asarray(x0) + s * jax.random.normal(jax.random.fold_in(key, 40 + i), x0.shape)
         base = np.asarray(((apply(gauss(MANY), y, s) - x0) ** 2).mean((1, 2, 3)))
@@ -241,7 +242,8 @@ def learnt() -> dict:
 
 
 PARTS = {"resemblance": resemblance, "linearity": linearity, "stopping": stopping, "samples": samples,
-         "halves": halves, "seed": seed, "learnt": learnt, "dimension": dimension.measure}  # fmt: skip
+         "halves": halves, "seed": partial(again, SECOND), "wide": partial(again, MANY_WIDE), "learnt": learnt,
+         "dimension": dimension.measure}  # fmt: skip
 
 
 def rounded(x):

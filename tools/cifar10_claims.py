@@ -1,10 +1,12 @@
 """The verdicts on colour images from the record of tools/cifar10.py, by the criteria of docs/claims.md."""
 
 import numpy as np
+from scipy.stats import binomtest
 
 from diffgauss.lesson import Claim
 
-MANY, SECOND, FEW, WIDE = "cifar-n50000", "cifar-n50000-seed1", "cifar-n256", "cifar-n256-w32"
+MANY, SECOND, FEW = "cifar-n50000", "cifar-n50000-seed1", "cifar-n256"
+WIDE, MANY_WIDE = "cifar-n256-w32", "cifar-n50000-w32"
 KINDS = ("training", "held-out")
 PAGE = "docs/claims.md"
 SCALE = (
@@ -54,7 +56,7 @@ def judge(record: dict) -> list[Claim]:
     numbers = measured(record)
     scale = SCALE.format(**numbers)
     why = {name: WHY[name].format(**numbers) for name, *_, found in order if found != "holds"}
-    scales = {"C2w": WIDE_SCALE}
+    scales = dict.fromkeys(("C2w", "C2m", "C6w"), WIDE_SCALE)
     return [
         Claim(f"{name} colour", claim, paper, ours, PAGE, found, found, scales.get(name, scale), why.get(name, ""))
         for name, claim, paper, ours, found in order
@@ -86,23 +88,36 @@ def pm(mean: float, half: float) -> str:
     return f"{mean:.3f} ± {half:.3f}"
 
 
+def copied(scores: dict) -> str:
+    """15% (9–24): the share of 100 samples, with its exact 95 % interval."""
+    count = round(100 * scores["memorized"])
+    low, high = binomtest(count, 100).proportion_ci()
+    return f"{count}% ({100 * low:.0f}–{100 * high:.0f})"
+
+
 def _generalizes(part: dict):
-    """C2, C2w and C9c."""
+    """C2, C2w, C2m and C9c."""
     last = {name: scores[max(scores, key=int)] for name, scores in part["scores"].items()}
     new = {name: last[name]["GL"] / part["GL of real images"][name] for name in last}
-    many = [name for name in last if name not in (FEW, WIDE)]
+    many = [name for name in last if name not in (FEW, WIDE, MANY_WIDE)]
     copies = last[FEW]["memorized"] >= 0.9 and max(last[n]["memorized"] for n in (MANY, SECOND)) <= 0.02
     yield "C2", "many images: generalizes; few: memorizes", "GL, plotted only (Figures 12, 13)", (
-        f"memorized {last[FEW]['memorized']:.0%} at N = 256, "
-        f"{last[MANY]['memorized']:.0%} and {last[SECOND]['memorized']:.0%} at 50000; GL over held-out "
-        f"{new[FEW]:.2f} at 256, ≥ {min(new[n] for n in many):.2f} for N ≥ 25000"
+        f"memorized {copied(last[FEW])} at N = 256, {copied(last[MANY])} and {copied(last[SECOND])} at 50000; "
+        f"GL over held-out {new[FEW]:.2f} at 256, ≥ {min(new[n] for n in many):.2f} for N ≥ 25000"
     ), verdict(copies, new[FEW] <= 0.5 and min(new[n] for n in many) >= 0.8)  # fmt: skip
-    wide = {int(step): found["memorized"] for step, found in part["scores"][WIDE].items()}
-    memory, near, fresh = last[WIDE]["memorized"] >= 0.9, new[WIDE] <= 0.5, wide[512] <= 0.02
+    wide = {int(step): found for step, found in part["scores"][WIDE].items()}
+    memory, near, fresh = last[WIDE]["memorized"] >= 0.9, new[WIDE] <= 0.5, wide[512]["memorized"] <= 0.02
     yield "C2w", "few images: a wider network memorizes them", "GL, plotted only (Figures 12, 13)", (
-        "N = 256, width 32: memorized " + ", ".join(f"{share:.0%} after {n} steps" for n, share in wide.items())
+        "N = 256, width 32: memorized " + ", ".join(f"{copied(found)} after {n} steps" for n, found in wide.items())
         + f"; GL over held-out {new[WIDE]:.2f}"
     ), verdict(memory, near) if fresh else "fails"  # fmt: skip
+    late = {int(n): found for n, found in part["scores"][MANY_WIDE].items() if int(n) >= 8192}
+    ratio = {n: found["GL"] / part["GL of real images"][MANY_WIDE] for n, found in late.items()}
+    none = max(found["memorized"] for found in late.values()) <= 0.02
+    yield "C2m", "many images: as wide a network memorizes none", "GL, plotted only (Figures 12, 13)", (
+        "N = 50000, width 32: " + "; ".join(f"after {n} steps memorized {copied(found)}, GL over held-out "
+        f"{ratio[n]:.2f}" for n, found in late.items())
+    ), verdict(none, min(ratio.values()) >= 0.8) if none else "fails"  # fmt: skip
     steps, gaps = part["steps"], np.array(part["gap"]["training"])[:, 0]
     best = int(gaps.argmin())
     early = part["scores"][FEW][str(steps[best])]["GL"] / part["GL of real images"][FEW]
@@ -131,7 +146,7 @@ def _linear(part: dict):
 
 
 def _resembles(record: dict):
-    """C4, C5 and C6; the levels 0 … 9 are those of the paper from 80 down to .002."""
+    """C4, C5, C6 and C6w; the levels 0 … 9 are those of the paper from 80 down to .002."""
     part, other = record["resemblance"], record["seed"]["ratio at .470, .117"]
     rmse = {kind: {name: np.array(e) for name, e in part["rmse"][kind].items()} for kind in KINDS}
     L = np.stack([rmse[kind]["D_L"][0] for kind in KINDS])
@@ -157,6 +172,13 @@ def _resembles(record: dict):
         f"{pm(*held['D_G'][:, held['D_G'][0].argmax()])}; explained variance at .5, 1, 2, 5, held-out: D_G "
         + "; D_M ".join(", ".join(f"{v:.3f}" for v in explained[name]) for name in ("D_G", "D_M"))
     ), verdict(*(ratio[kind][6:8].min() >= 1.5 for kind in KINDS))  # fmt: skip
+    wide, base = record["wide"]["ratio at .470, .117"], part["loss"]["D_G"]
+    if record["wide"]["loss"] < part["loss"]["D_θ"]:  # else it has not learnt more, and says nothing new
+        yield "C6w", "as C6, of a wider network that has learnt more", "as C6", (
+            "ratio at .470 / .117: " + ", ".join(f"{k} {wide[k][0]:.2f} / {wide[k][1]:.2f}" for k in KINDS)
+            + f"; held-out loss over that of D_G {record['wide']['loss'] / base:.3f}, of width 16 "
+            f"{part['loss']['D_θ'] / base:.3f}"
+        ), verdict(*(min(wide[kind]) >= 1.5 for kind in KINDS))  # fmt: skip
 
 
 def show(v: list[float]) -> str:

@@ -109,7 +109,7 @@ def mean_of_nearest(
 
         def walk(n, state):
             """Go on through the n nearest groups."""
-            near, order = lax.optimization_barrier(lax.top_k(-bounds, n))  # else XLA sorts the row on a processor
+            near, order = map(lax.optimization_barrier, lax.top_k(-bounds, n))  # else a processor sorts the row
             beyond = -near[-1] if n < n_groups else jnp.asarray(jnp.inf, z.dtype)
             near, order = jnp.pad(-near, (0, at_once), constant_values=beyond), jnp.pad(which[order], (0, at_once))
 

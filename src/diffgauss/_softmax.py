@@ -52,6 +52,19 @@ def softmax_mean(
     return mean / total.reshape(total.shape + (1,) * (mean.ndim - 1)), top + jnp.log(total)
 
 
+def of_points(z: Float[Array, " b d"], beta: Float[Array, " b 1"]) -> tuple[Callable, Callable]:
+    """score and mix for blocks (y, ‖y‖²/2): logits −β‖z − y‖²/2 + β‖z‖²/2, values y.  Equation 4."""
+
+    def score(block):
+        y, half_norm = block
+        return beta * (jnp.matmul(z, y.T, precision="highest") - half_norm[None])
+
+    def mix(weights, block):
+        return jnp.matmul(weights, block[0], precision="highest")
+
+    return score, mix
+
+
 def in_blocks(
     points: np.ndarray, block: int, center: np.ndarray, mesh: Mesh | None = None
 ) -> tuple[Float[Array, " n_blocks m d"], Float[Array, " n_blocks m"], Int[Array, " n_blocks m"]]:

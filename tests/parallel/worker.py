@@ -10,8 +10,11 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
+from jax import lax
+from jax.sharding import PartitionSpec as P
 
 import diffgauss as dg
+from diffgauss import parallel
 
 
 def main(out: str, port: int = 0, processes: int = 1, process: int = 0) -> None:
@@ -27,6 +30,10 @@ def main(out: str, port: int = 0, processes: int = 1, process: int = 0) -> None:
     for sigma in (0.1, 1.0, 10.0):
         mean, log_z = D_M.posterior(x, sigma)
         found |= {f"D_M {sigma}": mean, f"log Z {sigma}": log_z, f"entropy {sigma}": D_M.entropy(x, sigma)}
+    specs = {"in_specs": (P(), P(parallel.AXIS)), "out_specs": P(), "check_vma": False}
+    own = jax.shard_map(lambda D, z: lax.all_gather(D(z, 0.2), parallel.AXIS, tiled=True), mesh=mesh, **specs)
+    screened = parallel.replicate(dg.ScreenedDenoiser.from_data(images, dense=1.0), mesh)
+    found["D_scr 0.2"] = jax.jit(own)(screened, parallel.split(x, mesh))[:20]
     found["sample"] = dg.sample(D_M, 80 * x, dg.karras_sigmas(5))
     near = dg.nearest(x, images, k=3, block=128, mesh=mesh)
     found |= {"distances": near.distances, "indices": near.indices}

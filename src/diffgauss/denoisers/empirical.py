@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from diffgauss import parallel
 from diffgauss._core import Sigma, check_event, check_points, expand, pytree, static
-from diffgauss._softmax import in_blocks, softmax_mean
+from diffgauss._softmax import in_blocks, of_points, softmax_mean
 
 
 @pytree
@@ -55,11 +55,7 @@ class EmpiricalDenoiser:
         The density of the noisy training set is log p(x; σ) = log Z − log N − (d/2) log(2πσ²), and
         ∇ₓ log Z = (D_M(x; σ) − x)/σ² is its score (equations 2 and 4). Raises ValueError for another event shape.
         """
-        z, beta, score = self._logits(x, sigma)
-
-        def mix(weights, block):
-            return jnp.matmul(weights, block[0], precision="highest")
-
+        z, beta, score, mix = self._logits(x, sigma)
         mean, log_z = softmax_mean(score, mix, (self.points, self.half_norms), self.mesh)
         return (mean + self.mean[None]).reshape(x.shape), log_z - beta[:, 0] * (z**2).sum(-1) / 2
 
@@ -70,7 +66,7 @@ class EmpiricalDenoiser:
         exp(H), between 1 and N, is the effective number of training images behind D_M(x; σ). A first pass finds
         log Z and a second averages log wᵢ, so that H is accurate where log Z is large. Errors as ``posterior``.
         """
-        _, _, score = self._logits(x, sigma)
+        _, _, score, _ = self._logits(x, sigma)
         blocks = (self.points, self.half_norms)
         _, log_z = softmax_mean(score, lambda weights, block: weights.sum(-1), blocks, self.mesh)
 
@@ -81,13 +77,8 @@ class EmpiricalDenoiser:
         return jnp.maximum(rest - mean, 0)
 
     def _logits(self, x, sigma):
-        """z = x − u, β = 1/σ², and score(block) = β (z·y − ‖y‖²/2): −‖x − yᵢ‖²/2σ² up to what i does not change."""
+        """z = x − u, β = 1/σ², and score and mix: the score is −‖x − yᵢ‖²/2σ² up to what i does not change."""
         check_event(x, self.event)
         z = x.reshape(len(x), -1) - self.mean[None]
         beta = jnp.broadcast_to(expand(sigma, z) ** -2, (len(z), 1))
-
-        def score(block):
-            y, half_norm = block
-            return beta * (jnp.matmul(z, y.T, precision="highest") - half_norm[None])
-
-        return z, beta, score
+        return z, beta, *of_points(z, beta)

@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike
 
 from diffgauss import _order, _screen
 from diffgauss._core import Sigma, check_event, check_points, expand, pytree, static
-from diffgauss._softmax import in_blocks, softmax_mean
+from diffgauss._softmax import in_blocks, of_points, softmax_mean
+
+SCANNED = 8  # blocks a step of a scan of all images: large products are the faster ones
 
 
 @pytree
@@ -28,8 +30,9 @@ class ScreenedDenoiser:
     Rounding: half distances are taken to be off by at most δ = (d + 64) ε max‖y‖ max(‖x‖, max‖y‖), ε = 2⁻²³ in
     float32, over twice the worst case of a product of d terms, and the margin is 2δ wider. The certificate is of
     the images left out; weights of those kept are rounded, less than in ``EmpiricalDenoiser`` where they are few.
-    Beside the images a call keeps a few numbers a block and 1024 groups for each query. Differentiate with
-    ``jax.jvp``: open loops have no reverse.
+    Beside the images a call keeps a few numbers a block and 1024 groups for each query. It works on one core for
+    the most part: on several, call it from as many threads, each with its share of x, or inside ``jax.shard_map``.
+    Differentiate with ``jax.jvp``: open loops have no reverse.
     """
 
     mean: Float[Array, " d"]
@@ -70,7 +73,9 @@ class ScreenedDenoiser:
         some = flat[:: -(-len(flat) // 8192)] - mean  # the bound holds for any orthonormal basis
         basis = _order.directions(some)[:, : ranks[1]]
         order = _order.by_neighbourhood(flat @ basis[:, :64].astype(flat.dtype), block)
-        points, half_norms, _ = in_blocks(flat[order], block, mean)
+        together = 1 if len(flat) < block * SCANNED else SCANNED
+        points, half_norms, _ = in_blocks(flat[order], block * together, mean)
+        points, half_norms = (a.reshape(-1, min(block, a.shape[1]), *a.shape[2:]) for a in (points, half_norms))
         basis = jnp.asarray(basis, points.dtype)
         coarse, fine = _features(points, basis[:, : ranks[0]]), _features(points, basis)
         longest = jnp.sqrt((points**2).sum(-1).max())
@@ -118,8 +123,7 @@ class ScreenedDenoiser:
             blocks, f = (self.fine, self.half_norms), _screen.features(z, self.basis)
             found = _screen.near_groups(blocks, self._group, f, variance, least, need, best + margin, best + slack)
             bounds, which, others, lowest = found
-            blocks = self.points, self.half_norms
-            known = nearest, best
+            blocks, known = (self.points, self.half_norms), (nearest, best)
             end, h, mean = _screen.mean_of_nearest(blocks, self._group, z, variance, bounds, which, known, margin)
             seen = bounds < end[:, None]
             left = self._group * jnp.where(seen, 0, weight(bounds, h + slack)).sum(1)
@@ -133,18 +137,16 @@ class ScreenedDenoiser:
                 chosen = jnp.where(done[:, None], mean, others), jnp.where(done, left, rest)
                 return *chosen, jnp.where(done, share, more.mean(0, z.dtype))
 
-            return lax.cond(done.all(), lambda: (mean, left, share), whole_blocks)
+            mean, *rest = lax.cond(done.all(), lambda: (mean, left, share), whole_blocks)
+            return (mean + self.mean[None]).reshape(x.shape), *rest
 
         def everything():
-            mean, _ = softmax_mean(
-                lambda block: -_screen.half_distances(z, *block) / variance[:, None],
-                lambda weights, block: jnp.matmul(weights, block[0], precision="highest"),
-                (self.points, self.half_norms),
-            )
-            return mean, jnp.zeros_like(best), jnp.ones_like(best)
+            together = gcd(len(self.points), SCANNED)
+            blocks = (a.reshape(-1, together * a.shape[1], *a.shape[2:]) for a in (self.points, self.half_norms))
+            mean, _ = softmax_mean(*of_points(z, 1 / variance[:, None]), tuple(blocks))
+            return (mean + self.mean[None]).reshape(x.shape), jnp.zeros_like(best), jnp.ones_like(best)
 
-        mean, bound, seen = lax.cond(few, screened, everything)
-        return (mean + self.mean[None]).reshape(x.shape), bound, seen
+        return lax.cond(few, screened, everything)
 
     def _bound_blocks(self, z):
         """Lower bounds of the half distances of blocks, (n_blocks, b); a near image, (b, d), and its own, (b,)."""
