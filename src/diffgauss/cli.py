@@ -27,6 +27,8 @@ with EDM's weights. `n60000-small`, a larger net at full resolution, is for a GP
 The `cifar` networks saw CIFAR-10, whose images are not here: `dg.load("cifar10")` gets them from elsewhere. They
 were trained on a copy that had been re-encoded as JPEG, in the order of its names; with another copy or order,
 `diffgauss zoo verify` finds other losses.
+Losses are means over the same 1024 images, levels and noises for all networks that share images: compare rows. Test
+images of CIFAR-10 come by class, and the first 1024 are nearly all airplanes, which are easier than most.
 Hours are of the clock, on one processor core or two that other work shared.
 
 {table}
