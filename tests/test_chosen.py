@@ -67,3 +67,14 @@ def test_bad_members_are_refused(unchecked):
         dg.ChosenDenoiser.by_error(found, x0, [1.0, 2.0], key=jax.random.key(0))
     with pytest.raises(TypeError, match="needs to be callable"):
         dg.ChosenDenoiser.by_error([3], x0, [1.0], key=jax.random.key(0))  # type: ignore[list-item]
+
+
+@pytest.mark.slow
+def test_a_member_that_gives_nan_is_not_chosen():
+    (D_M, _), x0 = members()
+    bad = jax.tree_util.Partial(lambda x, s: x * jnp.nan)
+    assert (dg.ChosenDenoiser.by_error([bad, D_M], x0, [1.0, 0.1], key=jax.random.key(0)).choice == 1).all()
+    with pytest.raises(ValueError, match="no member has a finite error at σ = .*1"):
+        dg.ChosenDenoiser.by_error([bad], x0, [1.0, 0.1], key=jax.random.key(0))
+    with pytest.raises(ValueError, match=r"x0\[0\] has NaN"):
+        dg.ChosenDenoiser.by_error([D_M], x0.at[0].set(jnp.nan), [1.0], key=jax.random.key(0))

@@ -63,6 +63,10 @@ def test_expand_broadcasts_against_x(sigma, shape):
     assert expand(sigma, x).dtype == x.dtype
 
 
+def test_expand_keeps_half_a_level_beside_integers(unchecked):
+    assert float(expand(0.5, jnp.zeros((4, 2), int)).ravel()[0]) == 0.5
+
+
 @pytest.mark.parametrize("shape", [(3,), (1,), (4, 1)])
 def test_expand_refuses_a_sigma_of_another_shape(shape, unchecked):
     with pytest.raises(ValueError, match=r"sigma has shape .*x of shape \(4, 2\) needs \(\) or \(4,\)"):
@@ -123,6 +127,6 @@ def test_points_are_rows_of_finite_floats(data, message):
 
 def test_an_event_shape_is_named_in_the_error():
     check_event(np.zeros((5, 2, 3)), (2, 3))
-    for shape in [(2, 3), (5, 3, 2), (5, 6)]:
+    for shape in [(2, 3), (5, 3, 2), (5, 6), (0, 2, 3)]:
         with pytest.raises(ValueError, match=r"x has shape .*needs \(b, 2, 3\)"):
             check_event(np.zeros(shape), (2, 3))

@@ -175,6 +175,28 @@ def test_best_linear_approximation_of_D_M_is_D_G():
             assert np.abs(linear - D_M(jnp.asarray(probe), sigma)).max() > 2e-3  # though D_M itself is not linear
 
 
+@pytest.mark.parametrize("kind", [dg.EmpiricalDenoiser, dg.ScreenedDenoiser])
+@pytest.mark.parametrize("sigma", [7e-4, 2e-4, 1e-5])
+def test_near_a_point_it_is_that_point_at_any_level(kind, sigma):
+    """‖y‖²/2σ² is beyond 1e9: a rounding of it by one unit would overflow exp."""
+    y = np.sign(np.random.default_rng(0).standard_normal((50, 3072))).astype(np.float32)
+    np.testing.assert_allclose(kind.from_data(y)(jnp.asarray(y[:20]), sigma), y[:20], atol=1e-6)
+    assert np.isfinite(dg.EmpiricalDenoiser.from_data(y).posterior(jnp.asarray(y[:20]), sigma)[1]).all()
+
+
+def test_pixels_from_0_to_255_are_sampled_too():
+    y = np.random.default_rng(0).integers(0, 256, (50, 784)).astype(np.float32)
+    start = 80 * jax.random.normal(jax.random.key(0), (20, 784))
+    assert np.isfinite(dg.sample(dg.EmpiricalDenoiser.from_data(y), start, dg.karras_sigmas(10))).all()
+
+
+@pytest.mark.parametrize("kind", [dg.EmpiricalDenoiser, dg.ScreenedDenoiser])
+def test_points_so_large_that_they_pass_for_padding_are_refused(kind):
+    y = np.float32([[1e8, 0], [-1e8, 0], [0, 1e8]])
+    with pytest.raises(ValueError, match=r"‖y − mean‖²/2 = .*e\+15; needs 1e\+13 or less: scale the data"):
+        kind.from_data(y)
+
+
 def test_the_answer_lies_in_the_hull_of_the_data(train):
     """No weights outside [0, 1]: D_M stays between the pixelwise extremes of its images."""
     D, x = dg.EmpiricalDenoiser.from_data(train[:50]), 3 * jax.random.normal(jax.random.key(0), (20, 28, 28, 1))

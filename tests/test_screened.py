@@ -202,6 +202,18 @@ def test_bad_data_is_refused(data, arguments, message):
         dg.ScreenedDenoiser.from_data(data, **arguments)
 
 
+@pytest.mark.slow
+def test_single_and_half_precision_beside_double():
+    y, rng = clusters(0, n=300)
+    x = (y[:5] + 0.2 * rng.standard_normal((5, 6))).astype(np.float32)
+    D = dg.ScreenedDenoiser.from_data(y, ranks=(2, 4))
+    want = D(jnp.asarray(x), 0.2)
+    with float64():
+        np.testing.assert_allclose(D(jnp.asarray(x), 0.2), want, atol=1e-5)
+    half = dg.ScreenedDenoiser.from_data(y.astype(np.float16), ranks=(2, 4))
+    np.testing.assert_allclose(half(jnp.asarray(x), 0.2), want, atol=0.02)
+
+
 def test_bad_queries_are_refused(unchecked):
     with pytest.raises(ValueError, match=r"x has shape \(3, 4\); needs \(b, 2, 2\)"):
         dg.ScreenedDenoiser.from_data(IMAGES)(jnp.zeros((3, 4)), 1.0)

@@ -79,6 +79,8 @@ def test_half_way_is_where_the_curve_crosses():
         (lambda: theory.effective_noise(LAM, 1.0, 0), "n = 0; needs at least 1"),
         (lambda: theory.gaussian_agreement(LAM, 1), "n = 1; needs at least 2"),
         (lambda: theory.half_way([2.0, 1.0], np.zeros((2, 3))), "needs .* increasing"),
+        (lambda: theory.half_way([0.0, 1.0], np.zeros((2, 3))), "needs .* > 0 increasing"),
+        (lambda: theory.half_way([1.0, 2.0], np.full((2, 3), np.nan)), "gains hold NaN"),
         (lambda: theory.half_way([1.0, 2.0], np.zeros(2)), r"and gains \(2,\); needs"),
     ],
 )

@@ -65,7 +65,7 @@ def expand(sigma: Sigma, x: Float[Array, " b *event"]) -> Float[Array, "..."]:
 
     Raises ValueError when σ is neither one level nor one for each member of the batch.
     """
-    level = jnp.asarray(sigma, x.dtype)
+    level = jnp.asarray(sigma, x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else float)
     if level.ndim > 1 or (level.ndim == 1 and level.shape[0] != x.shape[0]):
         raise ValueError(f"sigma has shape {level.shape}; a batch x of shape {x.shape} needs () or ({x.shape[0]},)")
     return level.reshape(level.shape + (1,) * (x.ndim - level.ndim))
@@ -113,6 +113,6 @@ def check_points(data: ArrayLike, name: str = "data", *, at_least: int = 1) -> N
 
 
 def check_event(x: ArrayLike, event: tuple[int, ...], name: str = "x") -> None:
-    """Raise ValueError unless x is (b, *event)."""
-    if np.ndim(x) != len(event) + 1 or np.shape(x)[1:] != tuple(event):
-        raise ValueError(f"{name} has shape {np.shape(x)}; needs (b, {', '.join(map(str, event))})")
+    """Raise ValueError unless x is (b, *event) with b ≥ 1."""
+    if np.ndim(x) != len(event) + 1 or np.shape(x)[1:] != tuple(event) or not len(x):  # type: ignore[arg-type]
+        raise ValueError(f"{name} has shape {np.shape(x)}; needs (b, {', '.join(map(str, event))}), b ≥ 1")

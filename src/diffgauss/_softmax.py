@@ -20,44 +20,44 @@ def softmax_mean(
     mix: Callable[[Float[Array, " b m"], Any], Float[Array, " b *out"]],
     blocks: Any,
     mesh: Mesh | None = None,
+    *,
+    beta: Float[Array, " b"] | float = 1.0,
 ) -> tuple[Float[Array, " b *out"], Float[Array, " b"]]:
-    """Σᵢ e^{sᵢ} vᵢ / Z with Z = Σᵢ e^{sᵢ}, and log Z, for any number of blocks in the memory of one.
+    """Σᵢ e^{βsᵢ} vᵢ / Z with Z = Σᵢ e^{βsᵢ}, and log Z, for any number of blocks in the memory of one.
 
-    blocks: a pytree with a leading axis of blocks. score(block) gives the logits sᵢ of its m members for each
+    blocks: a pytree with a leading axis of blocks. score(block) gives the scores sᵢ of its m members for each
     of b queries; mix(w, block) gives Σ w v over the block. mesh: the blocks are split over its devices, whose parts
-    merge by their log Z. The running maximum keeps every exponent ≤ 0.  Milakov & Gimelshein (2018), Algorithm 3.
+    merge by their log Z. The running maximum keeps every exponent ≤ 0; it is subtracted before β multiplies, since
+    e^{βs − βs'} may overflow by rounding where β is large.  Milakov & Gimelshein (2018), Algorithm 3.
     """
     if mesh is not None:
-        return parallel.over(lambda part: parallel.merge(*softmax_mean(score, mix, part)), mesh)(blocks)
+        return parallel.over(lambda part: parallel.merge(*softmax_mean(score, mix, part, beta=beta)), mesh)(blocks)
 
     def step(carry, block):
         top, total, mean = carry
-        logits = score(block)
-        new_top = jnp.maximum(top, logits.max(-1))
-        weights = jnp.exp(logits - new_top[:, None])
-        shrink = jnp.exp(top - new_top)
+        scores = score(block)
+        new_top = jnp.maximum(top, scores.max(-1))
+        weights = jnp.exp(scale[:, None] * (scores - new_top[:, None]))
+        shrink = jnp.exp(scale * (top - new_top))
         part = mix(weights, block)
         mean = mean * shrink.reshape(shrink.shape + (1,) * (part.ndim - 1)) + part
         return (new_top, total * shrink + weights.sum(-1), mean), None
 
     first = jax.tree.map(lambda leaf: leaf[0], blocks)
-    logits = jax.eval_shape(score, first)
-    out = jax.eval_shape(mix, logits, first)
-    start = (
-        jnp.full(logits.shape[:1], -jnp.inf, logits.dtype),
-        jnp.zeros(logits.shape[:1], logits.dtype),
-        jnp.zeros(out.shape, out.dtype),
-    )
+    scores = jax.eval_shape(score, first)
+    out = jax.eval_shape(mix, scores, first)
+    scale = jnp.broadcast_to(jnp.asarray(beta, scores.dtype), scores.shape[:1])
+    start = jnp.full_like(scale, -jnp.inf), jnp.zeros_like(scale), jnp.zeros(out.shape, out.dtype)
     (top, total, mean), _ = jax.lax.scan(step, start, blocks)
-    return mean / total.reshape(total.shape + (1,) * (mean.ndim - 1)), top + jnp.log(total)
+    return mean / total.reshape(total.shape + (1,) * (mean.ndim - 1)), scale * top + jnp.log(total)
 
 
-def of_points(z: Float[Array, " b d"], beta: Float[Array, " b 1"]) -> tuple[Callable, Callable]:
-    """score and mix for blocks (y, ‖y‖²/2): logits −β‖z − y‖²/2 + β‖z‖²/2, values y.  Equation 4."""
+def of_points(z: Float[Array, " b d"]) -> tuple[Callable, Callable]:
+    """score and mix for blocks (y, ‖y‖²/2): scores −‖z − y‖²/2 + ‖z‖²/2, values y.  Equation 4 with β = 1/σ²."""
 
     def score(block):
         y, half_norm = block
-        return beta * (jnp.matmul(z, y.T, precision="highest") - half_norm[None])
+        return jnp.matmul(z, y.T, precision="highest") - half_norm[None]
 
     def mix(weights, block):
         return jnp.matmul(weights, block[0], precision="highest")
@@ -73,7 +73,7 @@ def in_blocks(
     Padding is rows at c with number −1 whose half norm is ``FAR``, so that their weight exp(−FAR/σ²) is 0. It comes
     last on each device: no device sees a maximum that is padding's, whose rounding exp would blow up.
     points: (N, d); center: (d,) float64. Subtracting the mean keeps the distances ‖x‖²/2 − x·y + ‖y‖²/2 accurate in
-    float32. Raises ValueError unless block ≥ 1 and there is a point for each device.
+    float32. Raises ValueError unless block ≥ 1, there is a point for each device, and half norms are far below FAR.
     """
     n, shares = len(points), 1 if mesh is None else mesh.size
     if block < 1:
@@ -91,5 +91,9 @@ def in_blocks(
     for y, half_norm, row in zip(centred, half_norms, rows, strict=True):
         z = points[row[row >= 0]] - center
         y[: len(z)], half_norm[: len(z)] = z, np.einsum("ij,ij->i", z, z) / 2
+    if (largest := half_norms[rows >= 0].max()) > FAR / 100:
+        raise ValueError(
+            f"a point has ‖y − mean‖²/2 = {largest:.1e}; needs {FAR / 100:.0e} or less: scale the data"
+        )
     rows = rows.astype(np.int32)
     return parallel.split(centred, mesh), parallel.split(half_norms, mesh), parallel.split(rows, mesh)

@@ -50,7 +50,7 @@ def batch(x: Array, mesh: Mesh | None) -> Array:
 
 def merge(mean: Array, log_z: Array) -> tuple[Array, Array]:
     """Inside ``over``: the softmax average of all shares from each one's mean (b, …) and log Z (b,)."""
-    top = lax.pmax(log_z, AXIS)
+    top = lax.pmax(lax.stop_gradient(log_z), AXIS)
     weight = jnp.exp(log_z - top)
     total = lax.psum(weight, AXIS)
     mean = lax.psum(mean * weight.reshape(weight.shape + (1,) * (mean.ndim - 1)), AXIS)

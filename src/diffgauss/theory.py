@@ -55,11 +55,21 @@ def half_way(steps: ArrayLike, gains: ArrayLike) -> np.ndarray:
     """The step at which a curve first is half-way from its first value to its last, linear in log step: (r,).
 
     steps: (t,), increasing, > 0; gains: (t, r). NaN where a curve ends where it started. Raises ValueError for
-    other shapes or steps.
+    other shapes or steps, and for gains that are not finite.
     """
-    log, gains = np.log(np.asarray(steps, np.float64)), np.asarray(gains, np.float64)
-    if gains.ndim != 2 or log.shape != gains.shape[:1] or not (np.diff(log) > 0).all() or len(log) < 2:
-        raise ValueError(f"steps {log.shape} and gains {gains.shape}; needs (t,) increasing and (t, r), t ≥ 2")
+    steps, gains = np.asarray(steps, np.float64), np.asarray(gains, np.float64)
+    if (
+        gains.ndim != 2
+        or steps.shape != gains.shape[:1]
+        or not (np.diff(steps, prepend=0) > 0).all()
+        or len(steps) < 2
+    ):
+        raise ValueError(
+            f"steps {steps.shape} and gains {gains.shape}; needs (t,) > 0 increasing and (t, r), t ≥ 2"
+        )
+    if not np.isfinite(gains).all():
+        raise ValueError("gains hold NaN or infinite values; needs finite ones")
+    log = np.log(steps)
     out = np.full(gains.shape[1], np.nan)
     for j, curve in enumerate(gains.T):
         if curve[-1] != curve[0]:

@@ -34,6 +34,7 @@ def main(out: str, port: int = 0, processes: int = 1, process: int = 0) -> None:
     own = jax.shard_map(lambda D, z: lax.all_gather(D(z, 0.2), parallel.AXIS, tiled=True), mesh=mesh, **specs)
     screened = parallel.replicate(dg.ScreenedDenoiser.from_data(images, dense=1.0), mesh)
     found["D_scr 0.2"] = jax.jit(own)(screened, parallel.split(x, mesh))[:20]
+    found["slope"] = jax.jvp(lambda z: D_M(z, 1.0), (x,), (x,))[1]
     found["sample"] = dg.sample(D_M, 80 * x, dg.karras_sigmas(5))
     near = dg.nearest(x, images, k=3, block=128, mesh=mesh)
     found |= {"distances": near.distances, "indices": near.indices}

@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike
 
-from diffgauss._core import Denoiser, Sigma, check_denoiser, check_sigmas, expand, pytree
+from diffgauss._core import Denoiser, Sigma, check_denoiser, check_points, check_sigmas, expand, pytree
 
 
 @pytree
@@ -37,9 +37,11 @@ class ChosenDenoiser:
         """k(σ) = argmin_k E‖D_k(x₀ + σε; σ) − x₀‖² over images x₀ held out, the same noise for all.
 
         No network is asked, unless one is given to be like: then its answer to x₀ + σε takes the place of x₀.
-        Raises ValueError for no members or a bad grid, TypeError for a member that is no pytree.
+        Raises ValueError for no members, a bad grid or bad images, and where no member's error is finite; TypeError
+        for a member that is no pytree.
         """
         check_sigmas(sigmas)
+        check_points(x0, "x0")
         if not members:
             raise ValueError("got no members; needs at least one denoiser")
         noise, grid = jax.random.normal(key, x0.shape), np.asarray(sigmas, np.float64)
@@ -49,6 +51,9 @@ class ChosenDenoiser:
             check_denoiser(D)
             for i, sigma in enumerate(map(float, grid)):
                 errors[k, i] = ((D(x0 + sigma * noise, sigma) - goals[i]) ** 2).mean()
+        if (bad := ~np.isfinite(errors).any(0)).any():
+            raise ValueError(f"no member has a finite error at σ = {grid[bad]}; needs one at each level")
+        errors[~np.isfinite(errors)] = np.inf
         return cls(tuple(members), jnp.asarray(grid, jnp.zeros(()).dtype), jnp.asarray(errors.argmin(0)))
 
     @jax.jit

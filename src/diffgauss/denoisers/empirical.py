@@ -55,9 +55,9 @@ class EmpiricalDenoiser:
         The density of the noisy training set is log p(x; σ) = log Z − log N − (d/2) log(2πσ²), and
         ∇ₓ log Z = (D_M(x; σ) − x)/σ² is its score (equations 2 and 4). Raises ValueError for another event shape.
         """
-        z, beta, score, mix = self._logits(x, sigma)
-        mean, log_z = softmax_mean(score, mix, (self.points, self.half_norms), self.mesh)
-        return (mean + self.mean[None]).reshape(x.shape), log_z - beta[:, 0] * (z**2).sum(-1) / 2
+        z, beta = self._centred(x, sigma)
+        mean, log_z = softmax_mean(*of_points(z), (self.points, self.half_norms), self.mesh, beta=beta)
+        return (mean + self.mean[None]).reshape(x.shape), log_z - beta * (z**2).sum(-1) / 2
 
     @jax.jit
     def entropy(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b"]:
@@ -66,19 +66,21 @@ class EmpiricalDenoiser:
         exp(H), between 1 and N, is the effective number of training images behind D_M(x; σ). A first pass finds
         log Z and a second averages log wᵢ, so that H is accurate where log Z is large. Errors as ``posterior``.
         """
-        _, _, score, _ = self._logits(x, sigma)
-        blocks = (self.points, self.half_norms)
-        _, log_z = softmax_mean(score, lambda weights, block: weights.sum(-1), blocks, self.mesh)
+        z, beta = self._centred(x, sigma)
+        blocks, (score, _) = (self.points, self.half_norms), of_points(z)
+        _, log_z = softmax_mean(score, lambda weights, block: weights.sum(-1), blocks, self.mesh, beta=beta)
 
-        def log_w(block):
-            return score(block) - log_z[:, None]
+        def above(block):  # (log wᵢ)/β
+            return score(block) - (log_z / beta)[:, None]
 
-        mean, rest = softmax_mean(log_w, lambda weights, block: (weights * log_w(block)).sum(-1), blocks, self.mesh)
+        def mix(weights, block):
+            return (weights * (beta[:, None] * above(block))).sum(-1)
+
+        mean, rest = softmax_mean(above, mix, blocks, self.mesh, beta=beta)
         return jnp.maximum(rest - mean, 0)
 
-    def _logits(self, x, sigma):
-        """z = x − u, β = 1/σ², and score and mix: the score is −‖x − yᵢ‖²/2σ² up to what i does not change."""
+    def _centred(self, x, sigma):
+        """z = x − mean, (b, d), and β = 1/σ², (b,)."""
         check_event(x, self.event)
         z = x.reshape(len(x), -1) - self.mean[None]
-        beta = jnp.broadcast_to(expand(sigma, z) ** -2, (len(z), 1))
-        return z, beta, *of_points(z, beta)
+        return z, jnp.broadcast_to(expand(sigma, z)[:, 0] ** -2, (len(z),))

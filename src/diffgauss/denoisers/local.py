@@ -53,7 +53,7 @@ class LocalDenoiser:
         Raises ValueError for data of another shape, NaN, integer pixels, sizes that are even or < 1 or not one a
         level, or block < 1.
         """
-        sizes = [size] if isinstance(size, int) else list(size)
+        sizes = np.ravel(size).tolist()
         levels = np.ones(1) if sigmas is None else np.asarray(sigmas, np.float64)
         check_sigmas(levels)
         if len(sizes) != len(levels) or any(k < 1 or k % 2 == 0 for k in sizes):

@@ -31,8 +31,8 @@ class ScreenedDenoiser:
     float32, over twice the worst case of a product of d terms, and the margin is 2δ wider. The certificate is of
     the images left out; weights of those kept are rounded, less than in ``EmpiricalDenoiser`` where they are few.
     Beside the images a call keeps a few numbers a block and 1024 groups for each query. It works on one core for
-    the most part: on several, call it from as many threads, each with its share of x, or inside ``jax.shard_map``.
-    Differentiate with ``jax.jvp``: open loops have no reverse.
+    the most part: on several, call it from as many threads, each with its share of x, or in ``jax.shard_map`` with
+    ``check_vma=False``. Differentiate with ``jax.jvp``: open loops have no reverse.
     """
 
     mean: Float[Array, " d"]
@@ -72,7 +72,7 @@ class ScreenedDenoiser:
         mean = flat.mean(0, dtype=np.float64)
         some = flat[:: -(-len(flat) // 8192)] - mean  # the bound holds for any orthonormal basis
         basis = _order.directions(some)[:, : ranks[1]]
-        order = _order.by_neighbourhood(flat @ basis[:, :64].astype(flat.dtype), block)
+        order = _order.by_neighbourhood(flat @ basis[:, :64].astype(np.float32), block)
         together = 1 if len(flat) < block * SCANNED else SCANNED
         points, half_norms, _ = in_blocks(flat[order], block * together, mean)
         points, half_norms = (a.reshape(-1, min(block, a.shape[1]), *a.shape[2:]) for a in (points, half_norms))
@@ -128,7 +128,7 @@ class ScreenedDenoiser:
             seen = bounds < end[:, None]
             left = self._group * jnp.where(seen, 0, weight(bounds, h + slack)).sum(1)
             left = left + others * jnp.exp((h - best) / variance)
-            share, done = self._group * seen.sum(1) / self.half_norms.size, left <= self.tol
+            share, done = self._group * seen.sum(1, dtype=z.dtype) / self.half_norms.size, left <= self.tol
 
             def whole_blocks():
                 more = (lowest < (h + margin)[None]) & ~done[None]
@@ -143,7 +143,7 @@ class ScreenedDenoiser:
         def everything():
             together = gcd(len(self.points), SCANNED)
             blocks = (a.reshape(-1, together * a.shape[1], *a.shape[2:]) for a in (self.points, self.half_norms))
-            mean, _ = softmax_mean(*of_points(z, 1 / variance[:, None]), tuple(blocks))
+            mean, _ = softmax_mean(*of_points(z), tuple(blocks), beta=1 / variance)
             return (mean + self.mean[None]).reshape(x.shape), jnp.zeros_like(best), jnp.ones_like(best)
 
         return lax.cond(few, screened, everything)
