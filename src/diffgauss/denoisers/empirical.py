@@ -30,7 +30,8 @@ class EmpiricalDenoiser:
     @classmethod
     def from_data(cls, data: ArrayLike, *, block: int = 1024, mesh: Mesh | None = None) -> "EmpiricalDenoiser":
         """data: (N, *event) floating with N ≥ 2; block: points per step of the stream; mesh: split the points over
-        the devices of ``data_mesh()``, all processes then giving the same data.
+        the devices of ``data_mesh()``, all processes then giving the same data; it then has ``jax.jvp``, but no
+        reverse derivative.
 
         Raises ValueError for fewer points than two or than devices, NaN, integer pixels or block < 1.
         """
