@@ -1,7 +1,7 @@
 """The screened D_M against the scan of all images, written to data/zoo for notebook 8.
 
-python benchmarks/screened.py                          a quarter of an hour; 16 GB for a million images
-python benchmarks/screened.py --cores 2                adds seconds by σ on two cores to the record: two minutes
+python benchmarks/screened.py                          about five minutes; 16 GB for a million images
+python benchmarks/screened.py --cores 2                adds seconds by σ on two cores to the record: a minute
 python benchmarks/screened.py --quick --out build/screened.json
 
 All is measured on one core (Linux; elsewhere on those there are), but for the second command. By σ: seconds of
@@ -79,7 +79,7 @@ def times(D, D_M, x, sigma, rounds, cores=1) -> dict[str, float]:
         "screened": lambda: jax.block_until_ready(D(x, sigma)),
     }
     with ThreadPoolExecutor(cores) as pool:
-        parts = jnp.split(x, cores)
+        parts = jnp.array_split(x, cores)
         if cores > 1:
             calls["shared"] = lambda: list(pool.map(lambda part: jax.block_until_ready(D(part, sigma)), parts))
         for call in calls.values():
@@ -128,6 +128,7 @@ def by_n(images, fresh, eps, counts) -> list[dict]:
 
 
 def on_cores(images, fresh, eps, cores) -> list[dict]:
+    """Seconds by σ on several cores."""
     D_M, D, rows = dg.EmpiricalDenoiser.from_data(images), dg.ScreenedDenoiser.from_data(images), []
     for sigma in SIGMAS:
         x = jnp.asarray(fresh + np.float32(sigma) * eps)
