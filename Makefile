@@ -1,8 +1,9 @@
 # diffgauss: `make run` and `make test` need Python 3.11+, git and make, nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
+TESTS ?= tests
 
-.PHONY: help run test quick lab colab browser bench notebooks results student site slides address constraints clean
+.PHONY: help run test quick lab colab browser bench notebooks results claims student site slides address constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -18,11 +19,11 @@ run: .venv/.installed  ## execute every notebook; executed copies and HTML pages
 	$(BIN)/python tools/execute.py --out build
 
 test: .venv/.installed  ## everything that CI runs: lint, types, unit tests, notebooks under nbval (some with Colab's versions) and in a browser, packaging
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
-	$(BIN)/python -m pytest --durations=10
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright -p . && $(BIN)/lint-imports
+	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder --durations=15 $(TESTS)
 
 quick: .venv/.installed  ## lint, types and the fast tests, under two minutes
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright -p . && $(BIN)/lint-imports
 	$(BIN)/python -m pytest -m "not slow"
 
 lab: .venv/.installed  ## JupyterLab on the notebooks
@@ -43,6 +44,9 @@ notebooks: .venv/.installed  ## re-execute the notebooks in place, normalise and
 
 results: .venv/.installed  ## write RESULTS.md from the executed notebooks
 	$(BIN)/python tools/results.py
+
+claims: .venv/.installed  ## write the tables of docs/claims.md from the list of claims, claims.toml
+	$(BIN)/python tools/claims.py
 
 student: .venv/.installed  ## copies for students, without answers and outputs, in build/student
 	$(BIN)/python tools/student.py

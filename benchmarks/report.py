@@ -12,7 +12,7 @@ from typing import Any
 
 from timing import cores
 
-from diffgauss.runs import processor
+from diffgauss.zoo.runs import processor
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from parts import agree
 from worker import Worker
 
 import diffgauss as dg
-from diffgauss.denoisers.unet import EDMDenoiser, UNet
-from diffgauss.evaluate import weighted_loss
-from diffgauss.loss import dsm_loss
-from diffgauss.runs import LEVEL_SEED
-from diffgauss.train import TrainConfig, TrainState, train_steps
+from diffgauss.denoisers.network import EDMDenoiser
+from diffgauss.nets.unet import UNet
+from diffgauss.train import TrainConfig, TrainState, dsm_loss, train_steps
+from diffgauss.zoo.judge import weighted_loss
+from diffgauss.zoo.runs import LEVEL_SEED
 
 CONFIG = TrainConfig(steps=1)
 STEPS = 4  # of training that both must agree on
@@ -38,7 +38,8 @@ def prepare(width: int, size: int, sampler_batch: int, levels: int, folder: Path
     np.savez(folder / "initial.npz", **named(model))  # pyright: ignore[reportArgumentType]
     # no weight of the other is 0: nothing hides behind a zero factor
     np.savez(folder / "other.npz", **named(other))  # pyright: ignore[reportArgumentType]
-    (folder / "settings.json").write_text(json.dumps({"width": width, "size": size} | asdict(CONFIG)))
+    settings = {"size": size, "net": {"width": width, "mix": 4 * width}} | asdict(CONFIG)
+    (folder / "settings.json").write_text(json.dumps(settings))
     np.savez(folder / "ours.npz", **expected(other, images, noise[:4], sigmas))
     D_G = dg.GaussianDenoiser.from_data(images)
     return weighted_loss(D_G, test)

@@ -18,6 +18,7 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +26,10 @@ import numpy as np
 from timing import in_turns, seconds
 
 import diffgauss as dg
-from diffgauss import runs
+from diffgauss.results import folder
+
+sys.path.append(str(Path(__file__).parents[1] / "experiments"))
+from record import before, save  # noqa: E402
 
 SIGMAS = (4.0, 2.0, 1.4, 1.0, 0.7, 0.5, 0.35, 0.25, 0.1, 0.02)
 
@@ -143,19 +147,19 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="measure by N alone, and keep the rest of the record")
     parser.add_argument("--cores", type=int, default=1, help="of more than one: seconds alone, added to the record")
     parser.add_argument("--counts", type=int, nargs="+", default=(15_000, 60_000, 240_000, 1_000_000))
-    parser.add_argument("--out", type=Path, default=dg.zoo.folder() / "screened.json")
+    parser.add_argument("--out", type=Path, default=folder() / "screened.json")
     args = parser.parse_args()
-    command = " ".join(["python benchmarks/screened.py", *sys.argv[1:]])
+    command = made = " ".join(["python benchmarks/screened.py", *sys.argv[1:]])
     if hasattr(os, "sched_setaffinity"):  # before JAX counts its cores
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.cores])
     images, fresh = dg.load(), dg.load(split="test")[: 64 if args.quick else 256]
     images = images[: 6000 if args.quick else None]
     eps = np.random.default_rng(0).standard_normal(fresh.shape).astype(np.float32)
     if args.keep or args.cores > 1:
-        record = json.loads(args.out.read_text(encoding="utf-8"))
+        record, made = before(args.out), json.loads(args.out.read_text(encoding="utf-8"))["command"]
     else:
         rows = by_sigma(images, fresh, eps, 3 if args.quick else 7)
-        record = {"command": command, "images": len(images), "batch": len(fresh), **runs.computer()}
+        record: dict[str, Any] = {"images": len(images), "batch": len(fresh)}
         record["ratio"] = {f"{row['sigma']:g}": row["ratio"] for row in rows if row["sigma"] <= 0.25}
         record["by_sigma"] = rows
     if args.cores > 1:
@@ -163,8 +167,7 @@ def main() -> None:
     else:
         record["command by N"] = command
         record["by_n"] = by_n(images, fresh, eps, (3000, 12000) if args.quick else args.counts)
-    args.out.parent.mkdir(exist_ok=True)
-    args.out.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    save(args.out, "The screened D_M against the scan of all images: time, error and bound.", made, record)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,8 @@ from same import CONFIG, denoiser
 from timing import answer, seconds
 
 import diffgauss as dg
-from diffgauss.loss import dsm_loss
 from diffgauss.parallel import data_mesh, replicate
-from diffgauss.train import TrainState, train_steps
+from diffgauss.train import TrainState, dsm_loss, train_steps
 
 Kind = tuple[int, int, int]
 

@@ -1,5 +1,5 @@
-"""`python train_torch.py FOLDER THREADS`, run by the peers' Python: the network of ``UNet.tiny``, its training step
-and its sampler in PyTorch, timed turn by turn.
+"""`python train_torch.py FOLDER THREADS`, run by the peers' Python: the package's U-Net, its training step and its
+sampler in PyTorch, timed turn by turn.
 
 Modules have the names that the JAX weights have, so that ``put`` and ``taken`` can pass weights to and fro.
 """
@@ -7,7 +7,7 @@ Modules have the names that the JAX weights have, so that ``put`` and ``taken`` 
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -67,31 +67,56 @@ class Mix(nn.Module):
 
 
 class UNet(nn.Module):
-    """F(x; c_noise) for grey images whose side is a multiple of 4: two levels of one block, patches of 2×2."""
+    """F(x; c_noise) of grey images: ``diffgauss.UNet`` with the same arguments."""
 
-    def __init__(self, size: int, width: int):
+    def __init__(
+        self,
+        size: int,
+        width: int,
+        *,
+        patch: int = 2,
+        multipliers: Sequence[int] = (1, 2),
+        blocks: int = 1,
+        mix: int = 0,
+    ):
         super().__init__()
-        n_embed = 4 * width
+        widths, n_embed, n_pixel = [width * m for m in multipliers], 4 * width, patch**2
+        self.patch, self.multiple = patch, patch * 2 ** (len(widths) - 1)
         self.register_buffer("frequencies", torch.from_numpy(np.geomspace(1, 64, width).astype(np.float32)))
         self.embed1, self.embed2 = nn.Linear(2 * width, n_embed), nn.Linear(n_embed, n_embed)
-        self.first, self.last = conv(4, width), conv(width, 4)
-        pairs = [(width, width), (width, 2 * width)]
-        self.down = nn.ModuleList(nn.ModuleList([Block(i, o, n_embed)]) for i, o in pairs)
-        self.middle = Block(2 * width, 2 * width, n_embed)
-        self.mix = Mix(size // 4, 2 * width, 4 * width, n_embed)
-        self.up = nn.ModuleList(nn.ModuleList([Block(2 * o, i, n_embed)]) for i, o in pairs)
+        self.first, self.last = conv(n_pixel, width), conv(width, n_pixel)
+
+        def level(sizes: list[tuple[int, int]]) -> nn.ModuleList:
+            return nn.ModuleList(Block(i, o, n_embed) for i, o in sizes)
+
+        pairs, more = list(zip([width, *widths[:-1]], widths, strict=True)), blocks - 1
+        self.down = nn.ModuleList(level([(i, o)] + [(o, o)] * more) for i, o in pairs)
+        self.middle = Block(widths[-1], widths[-1], n_embed)
+        self.mix = Mix(-(-size // self.multiple), widths[-1], mix, n_embed) if mix else None
+        self.up = nn.ModuleList(level([(2 * o, i)] + [(i, i)] * more) for i, o in pairs)
         self.norm = norm(width)
 
     def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
+        side, more = x.shape[-1], -x.shape[-1] % self.multiple
         angles = c_noise[:, None] * self.frequencies
         embed = F.silu(self.embed1(torch.cat([angles.cos(), angles.sin()], 1)))
         embed = F.silu(self.embed2(embed))
-        top = self.down[0][0](self.first(F.pixel_unshuffle(x, 2)), embed)
-        low = self.down[1][0](F.avg_pool2d(top, 2), embed)
-        h = self.mix(self.middle(low, embed), embed)
-        h = self.up[1][0](torch.cat([h, low], 1), embed)
-        h = self.up[0][0](torch.cat([F.interpolate(h, scale_factor=2.0), top], 1), embed)
-        return F.pixel_shuffle(self.last(F.silu(self.norm(h))), 2)
+        x = F.pad(x, (0, more, 0, more), mode="replicate") if more else x
+        h = self.first(F.pixel_unshuffle(x, self.patch))
+        kept: list[Tensor] = []
+        for level in self.down:
+            h = F.avg_pool2d(h, 2) if kept else h
+            for block in level:  # pyright: ignore[reportGeneralTypeIssues]
+                h = block(h, embed)
+            kept.append(h)
+        h = self.middle(h, embed)
+        h = h if self.mix is None else self.mix(h, embed)
+        for level in reversed(self.up):
+            h = torch.cat([h, kept.pop()], 1)
+            for block in level:
+                h = block(h, embed)
+            h = F.interpolate(h, scale_factor=2.0) if kept else h
+        return F.pixel_shuffle(self.last(F.silu(self.norm(h))), self.patch)[:, :, :side, :side]
 
 
 class EDMDenoiser(nn.Module):
@@ -128,7 +153,7 @@ def taken(model: nn.Module, tensors: list[Tensor], like: Weights) -> Weights:
     """Tensors of the model's parameters (or their gradients) under JAX names and in JAX layout."""
     found = {}
     for (name, _), tensor in zip(model.named_parameters(), tensors, strict=True):
-        theirs, array = _theirs(name, like), tensor.detach().numpy()
+        theirs, array = _theirs(name, like), tensor.detach().cpu().numpy()
         shape = like[theirs].shape
         turned = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
         found[theirs] = turned.reshape(shape)
@@ -142,25 +167,36 @@ def _theirs(name: str, weights: Weights) -> str:
 
 
 class Training:
-    """Adam with warmup, a clipped gradient and averaged weights, from given weights. compiled: by torch.compile."""
+    """Adam with warmup, a clipped gradient and averaged weights, from given weights, where the images are.
+
+    s: the settings of training, the images' size and, under "net", the arguments of ``UNet``; compiled: by
+    torch.compile; half: convolutions and dense layers in bfloat16, by torch.autocast.
+    """
 
     def __init__(
-        self, s: dict[str, Any], weights: Weights, images: Tensor, *, seed: int = 0, compiled: bool = False
+        self,
+        s: dict[str, Any],
+        weights: Weights,
+        images: Tensor,
+        *,
+        seed: int = 0,
+        compiled: bool = False,
+        half: bool = False,
     ):
-        self.s, self.images, self.t = s, images, 0
-        self.D = EDMDenoiser(UNet(s["size"], s["width"]), s["sigma_data"])
+        self.s, self.images, self.t, self.half = s, images, 0, half
+        self.D = self._denoiser()
         put(self.D, weights)
-        self.D.to(memory_format=torch.channels_last)
         self.parameters = list(self.D.parameters())
         self.ema = [p.detach().clone() for p in self.parameters]
         self.adam = torch.optim.Adam(self.parameters, lr=s["rate"], fused=True)
-        self.random = torch.Generator().manual_seed(seed)
+        self.random = torch.Generator(images.device).manual_seed(seed)
         self.loss: Callable[..., Tensor] = torch.compile(dsm_loss, dynamic=False) if compiled else dsm_loss
 
     def gradient(self, x0: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
         """The loss; its gradient lies in the parameters."""
         self.adam.zero_grad(set_to_none=True)
-        loss = self.loss(self.D, x0, sigma, eps)
+        with torch.autocast(x0.device.type, torch.bfloat16, enabled=self.half):
+            loss = self.loss(self.D, x0, sigma, eps)
         loss.backward()
         return loss.detach()
 
@@ -179,17 +215,22 @@ class Training:
 
     def advance(self, n: int) -> None:
         """n steps with images, levels and noise of its own."""
-        b, s = self.s["batch"], self.s
+        b, s, here = self.s["batch"], self.s, {"generator": self.random, "device": self.images.device}
         for _ in range(n):
-            x0 = self.images[torch.randint(len(self.images), (b,), generator=self.random)]
-            sigma = (s["sigma_mean"] + s["sigma_std"] * torch.randn(b, generator=self.random)).exp()
-            self.step(x0, sigma, torch.randn(x0.shape, generator=self.random))
+            x0 = self.images[torch.randint(len(self.images), (b,), **here)]
+            sigma = (s["sigma_mean"] + s["sigma_std"] * torch.randn(b, **here)).exp()
+            self.step(x0, sigma, torch.randn(x0.shape, **here))
 
     def averaged(self) -> EDMDenoiser:
-        D = EDMDenoiser(UNet(self.s["size"], self.s["width"]), self.s["sigma_data"])
+        D = self._denoiser()
         with torch.no_grad():
             torch._foreach_copy_(list(D.parameters()), self.ema)
-        return D.to(memory_format=torch.channels_last)
+        return D
+
+    def _denoiser(self) -> EDMDenoiser:
+        net = UNet(self.s["size"], **self.s["net"])
+        D = EDMDenoiser(net, self.s["sigma_data"]).to(self.images.device)
+        return D.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def heun(D: Callable[..., Tensor], x: Tensor, sigmas: Tensor) -> Tensor:

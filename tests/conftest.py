@@ -8,6 +8,8 @@ import matplotlib
 import numpy as np
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 jaxtyping.install_import_hook("diffgauss", "beartype.beartype")  # before diffgauss is first imported
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -16,6 +18,31 @@ settings.register_profile("theorems", deadline=None, derandomize=True, max_examp
 settings.load_profile("theorems")
 
 from diffgauss.parallel import float64 as float64  # noqa: E402
+
+FIRST = ["colab", "browser", "notebooks", "test_zoo", "test_cifar10", "parallel", "test_packaging", "site"]
+"""Folders and files whose tests take long: they come first, so that no process ends with one of them alone."""
+
+
+class ByFile(LoadScopeScheduling):
+    """With several processes a file's tests stay in one, which compiles for them once.
+
+    A notebook goes where there is room, and what needs Colab's environment is in one process.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path, _, name = nodeid.partition("::")
+        if name.startswith("test_notebook_alone"):
+            return nodeid
+        return "colab" if path.split("/")[-2] in ("colab", "browser") else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {name: k for k, name in enumerate([*FIRST, "tests"])}
+    items.sort(key=lambda item: place.get(item.path.stem, place.get(item.path.parent.name, len(FIRST))))
 
 
 @pytest.fixture

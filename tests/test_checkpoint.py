@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from diffgauss import checkpoint
+from diffgauss import files
+from diffgauss.zoo import checkpoint
 
 TREE = {
     "a": jnp.arange(6.0).reshape(2, 3),
@@ -34,7 +35,7 @@ def test_round_trip(path):
 
 def test_a_write_that_fails_leaves_the_old_file(path, monkeypatch):
     before = path.read_bytes()
-    monkeypatch.setattr(checkpoint.os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(files.os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         checkpoint.save(path, jax.tree.map(lambda x: x + 1, TREE))
     assert path.read_bytes() == before

@@ -1,12 +1,14 @@
 import dataclasses
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffgauss import _core
-from diffgauss._core import check_denoiser, check_event, check_points, check_sigmas, expand, pytree, static
+from diffgauss import core
+from diffgauss.core import check_denoiser, check_event, check_points, check_sigmas, expand, pytree, static
 
 
 @pytree
@@ -80,7 +82,7 @@ def test_a_denoiser_is_a_callable_pytree_of_arrays():
         check_denoiser(3)
     with pytest.raises(TypeError, match=r"function.*jax\.tree_util\.Partial\(f\)"):
         check_denoiser(lambda x, sigma: x)
-    assert isinstance(Scaled(jnp.float32(1), 1), _core.Denoiser)
+    assert isinstance(Scaled(jnp.float32(1), 1), core.Denoiser)
 
 
 BAD_GRIDS = [
@@ -130,3 +132,40 @@ def test_an_event_shape_is_named_in_the_error():
     for shape in [(2, 3), (5, 3, 2), (5, 6), (0, 2, 3)]:
         with pytest.raises(ValueError, match=r"x has shape .*needs \(b, 2, 3\)"):
             check_event(np.zeros(shape), (2, 3))
+
+
+BARE = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"IPython", "matplotlib", "ipywidgets", "typer", "PIL", "packaging", "datasets"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+import diffgauss as dg, jax, numpy as np
+from flax import nnx
+
+images = dg.load(classes=[7])[:200]
+D_G, D_M = dg.GaussianDenoiser.from_data(images), dg.EmpiricalDenoiser.from_data(images)
+assert dg.sample(D_M, dg.zoo.noise(2), dg.karras_sigmas(4)).shape == (2, 28, 28, 1)
+D = dg.EDMDenoiser(dg.UNet.tiny(28, 1, width=4, rngs=nnx.Rngs(0)), 0.7)
+config = dg.TrainConfig(steps=2)
+state, losses = dg.fit(dg.TrainState.start(D, config), images, config, progress=False)
+assert len(losses) == 2
+dg.distill(state.ema, images, [1.0], key=jax.random.key(0), samples=64, base=D_G, rank=4)
+assert 0 < dg.position(dg.zoo.load("n64-w4"), D_G, D_M, images, 1.5).off < 1 and dg.results("descent")["what"]
+for use in (lambda: dg.plots, lambda: dg.lesson, lambda: dg.widgets, lambda: dg.load("fashion-mnist", size=8)):
+    try:
+        use()
+    except ModuleNotFoundError as error:
+        assert "needs: pip install" in str(error) and "\\n" not in str(error), error
+    else:
+        raise AssertionError(use)
+"""
+
+
+@pytest.mark.slow
+def test_the_kernels_do_without_what_notebooks_and_the_command_line_need():
+    run = subprocess.run([sys.executable, "-c", BARE], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-2000:]

@@ -7,6 +7,7 @@ import pytest
 
 import diffgauss as dg
 from diffgauss import data
+from diffgauss.data import images as source
 
 
 def test_both_splits_are_whole_and_in_range(train, test):
@@ -27,7 +28,7 @@ def test_pixels_are_those_of_the_published_file(test):
 
 @pytest.mark.parametrize("split, kind", [(s, k) for s in ("train", "test") for k in ("images", "labels")])
 def test_checksums_are_those_of_the_files(split, kind):
-    file, expected = data._FILES[split, kind]
+    file, expected = source._FILES[split, kind]
     assert hashlib.sha256(gzip.decompress((data.folder() / file).read_bytes())).hexdigest() == expected
 
 
@@ -63,8 +64,8 @@ def test_unknown_names_are_refused(arguments, message):
 def copies(tmp_path, monkeypatch):
     """A folder with copies of the test split, which ``load`` reads from."""
     for kind in ("images", "labels"):
-        shutil.copy(data.folder() / data._FILES["test", kind][0], tmp_path)
-    monkeypatch.setattr(data, "folder", lambda: tmp_path)
+        shutil.copy(data.folder() / source._FILES["test", kind][0], tmp_path)
+    monkeypatch.setattr(source, "folder", lambda: tmp_path)
     return tmp_path
 
 

@@ -10,7 +10,7 @@ import pytest
 from jax.tree_util import Partial
 
 import diffgauss as dg
-from diffgauss._moments import Moments, choose_ridge, fit
+from diffgauss.moments import Moments, choose_ridge, fit
 
 
 def points(n=40, d=6, seed=0):
@@ -286,7 +286,8 @@ def test_descent_refuses_bad_arguments(unchecked, change, message):
 
 @pytest.fixture
 def benchmarks(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    for folder in ("benchmarks", "experiments"):
+        monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / folder))
 
 
 @pytest.mark.slow

@@ -1,4 +1,8 @@
-"""Every kernel lowers for GPU and TPU, on a machine that has neither: shapes, layouts and dtypes suit all three."""
+"""Every kernel lowers for GPU and TPU, on a machine that has neither: shapes, layouts and dtypes suit all three.
+
+The denoisers are found in tests/test_contract.py; here are samplers, training, distillation and measures, whose
+arguments differ, so that they are listed.
+"""
 
 from functools import partial
 
@@ -10,15 +14,11 @@ from flax import nnx
 from jax import export
 
 import diffgauss as dg
-from diffgauss.descent import _descend
-from diffgauss.distill import _pairs
+from diffgauss.distill import _descend
+from diffgauss.distill import pairs as least_squares_pairs
 
 IMAGES = np.random.default_rng(0).normal(size=(40, 8, 8, 1)).astype(np.float32)
 X, SIGMA = jnp.asarray(IMAGES[:4]), jnp.full(4, 2.0)
-
-
-def call(D, x, sigma):
-    return D(x, sigma)
 
 
 def network():
@@ -40,13 +40,15 @@ def linear(rank=8):
     return dg.LinearDenoiser(dg.karras_sigmas(3), jnp.ones((3, 64, rank)), jnp.ones((3, 8, 8, 1)), V, base)
 
 
-def wiener():
-    D_G = dg.GaussianDenoiser.from_data(IMAGES)
-    return dg.LocalDenoiser.from_wiener(IMAGES, D_G.U, D_G.lam, [4.0, 1.0])
-
-
 def pairs(V=None):
-    return _pairs, (network(), dg.GaussianDenoiser.from_data(IMAGES), V, X, SIGMA[0], jax.random.key(0))
+    return least_squares_pairs, (
+        network(),
+        dg.GaussianDenoiser.from_data(IMAGES),
+        V,
+        X,
+        SIGMA[0],
+        jax.random.key(0),
+    )
 
 
 def scores(D, x, sigma, mean, U, key):
@@ -57,19 +59,6 @@ def scores(D, x, sigma, mean, U, key):
 
 
 KERNELS = {
-    "D_M": lambda: (call, (dg.EmpiricalDenoiser.from_data(IMAGES, block=16), X, SIGMA)),
-    "D_G": lambda: (call, (dg.GaussianDenoiser.from_data(IMAGES), X, SIGMA)),
-    "screened D_M": lambda: (
-        call,
-        (dg.ScreenedDenoiser.from_data(IMAGES, ranks=(4, 8), block=8, dense=1.0), X, SIGMA),
-    ),
-    "mixture": lambda: (call, (dg.MixtureDenoiser.from_data(IMAGES, np.arange(40) % 3), X, SIGMA)),
-    "local": lambda: (call, (dg.LocalDenoiser.from_data(IMAGES, size=3), X, SIGMA)),
-    "local, equivariant": lambda: (call, (dg.LocalDenoiser.from_data(IMAGES, size=5, equivariant=True), X, SIGMA)),
-    "local, Wiener": lambda: (call, (wiener(), X, SIGMA[0])),
-    "D_L": lambda: (call, (linear(64), X, SIGMA)),
-    "D_L, low rank, one level": lambda: (call, (linear(), X, SIGMA[0])),
-    "D_theta": lambda: (call, (network(), X, SIGMA)),
     "sample": lambda: (dg.sample, (network(), X, dg.karras_sigmas(4))),
     "trajectory": lambda: (dg.trajectory, (dg.GaussianDenoiser.from_data(IMAGES), X, dg.karras_sigmas(4))),
     "train_steps": training,

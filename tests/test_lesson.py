@@ -4,8 +4,8 @@ import platform
 import numpy as np
 import pytest
 
-from diffgauss import lesson
-from diffgauss.lesson import Claim
+from diffgauss.notebook import lesson
+from diffgauss.notebook.lesson import Claim
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +109,26 @@ def test_a_verdict_that_does_not_hold_needs_its_reason(shown):
     with pytest.raises(ValueError, match="C2: got no why; a verdict other than 'holds' needs its reason"):
         lesson.ledger(claim("C1", "holds", "holds"), claim("C2", "partly", "partly")._replace(why=""))
     assert not shown
+
+
+def test_a_claim_takes_its_words_from_the_list():
+    entry = lesson.listed()["C2"]
+    row = lesson.claim("C2", ours="0.6", verdict="fails", recorded="fails", scale="small", why="few images")
+    assert row == Claim("C2", entry.claim, entry.paper, "0.6", entry.rule, "fails", "fails", "small", "few images")
+    assert entry.rule == f"{entry.criterion}; partly: one of the two"
+    assert lesson.listed()["C1"].rule == lesson.listed()["C1"].criterion  # holds or fails
+
+
+def test_an_unknown_claim_is_refused_in_one_line():
+    with pytest.raises(ValueError, match="^got claim 'C99'; claims.toml has C1, C2, .*B5m$"):
+        lesson.claim("C99", ours="0.6", verdict="holds", recorded="holds", scale="small")
+
+
+def test_a_claim_that_is_listed_twice_is_refused(tmp_path):
+    entry = '[[claim]]\nid = "C1"\nsection = "a"\nclaim = "b"\npaper = "–"\ncriterion = "c"\n'
+    (tmp_path / "twice.toml").write_text("not_yet_judged = []\n" + 2 * entry, encoding="utf-8")
+    with pytest.raises(ValueError, match="twice.toml: got 'C1' twice"):
+        lesson.listed(tmp_path / "twice.toml")
 
 
 def test_an_exercise_returns_the_reference_whatever_the_answer(capsys):

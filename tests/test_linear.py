@@ -147,7 +147,7 @@ def test_bad_arrays_are_refused(unchecked, arguments, message):
 
 
 def test_bad_queries_are_refused(unchecked):
-    with pytest.raises(ValueError, match=r"x has shape \(5, 4\); needs \(b, \*event\) with 6 numbers"):
+    with pytest.raises(ValueError, match=r"x has shape \(5, 4\); needs \(b, 6\)"):
         dense()(jnp.zeros((5, 4)), 1.0)
     with pytest.raises(ValueError, match=r"sigma has shape \(2,\)"):
         dense()(jnp.zeros((5, 6)), jnp.ones(2))

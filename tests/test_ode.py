@@ -6,7 +6,7 @@ from conftest import float64
 from jax.tree_util import Partial
 
 import diffgauss as dg
-from diffgauss.solutions import midpoint
+from diffgauss.notebook.solutions import midpoint
 
 VARIANCE = np.array([4.0, 1.0, 0.09])
 

@@ -24,6 +24,7 @@ for split, n in (("train", 60000), ("test", 10000)):
 D = dg.GaussianDenoiser.from_data(dg.load(classes=[0]))
 print(dg.sample(D, 80.0 * dg.load(split="test")[:2], dg.karras_sigmas(5)).shape)
 from diffgauss import plots, widgets
+assert dg.results("cifar10")["what"]
 print(plots.figure()[0])
 """
 
@@ -84,4 +85,10 @@ def test_wheel_carries_data_style_and_licence(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert sum(n.startswith("diffgauss/data/fashion-mnist/") and n.endswith(".gz") for n in names) == 4
-    assert "diffgauss/style.mplstyle" in names and any(n.endswith("LICENSE") for n in names)
+    assert {
+        "diffgauss/notebook/style.mplstyle",
+        "diffgauss/notebook/claims.toml",
+        "diffgauss/tour/page.html",
+        "diffgauss/data/results/cifar10.json",
+    } <= set(names)
+    assert any(n.endswith("LICENSE") for n in names)

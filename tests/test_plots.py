@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-from diffgauss import plots
+from diffgauss.notebook import plots
 
 X = np.array([1.0, 2.0, 4.0])
 

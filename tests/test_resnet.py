@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 import diffgauss as dg
-from diffgauss.denoisers.unet import parameters
+from diffgauss.nets.unet import parameters
 
 LEVEL = jnp.array([0.3])
 

@@ -2,31 +2,45 @@
 
 import json
 import re
+from functools import partial
 
 import nbformat
+import one_kind
 import pytest
 import results
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from diffgauss import lesson
+from diffgauss.notebook import lesson
 
 PAGE = results.ROOT / "RESULTS.md"
 
 
+LIST = """
+not_yet_judged = ["One kind of image"]
+claim = [
+  {id = "C1", section = "The paper", claim = "claim C1", paper = "0.5", criterion = "≥ 1"},
+  {id = "C2", section = "The paper", claim = "claim C2", paper = "–", criterion = "≥ 2", partly = "≥ 1"},
+  {id = "C9a", section = "The paper", claim = "claim C9a", paper = "–", criterion = "≥ 3"},
+  {id = "C1 colour", section = "Colour", claim = "claim C1", paper = "as C1", criterion = "as C1"},
+  {id = "C2 colour", section = "Colour", claim = "claim C2", paper = "as C2", criterion = "as C2"},
+  {id = "C1s", section = "One kind of image", claim = "d", paper = "–", criterion = "≥ 4"},
+]
+"""
+
+
 def claim(name, verdict, why=""):
-    return lesson.Claim(name, f"claim {name}", "–", "0.5 ± 0.1", "≥ .4", verdict, verdict, "small", why)._asdict()
+    """A row of an old ledger: its words are not those of the list."""
+    return lesson.Claim(name, "old", "old", "0.5 ± 0.1", "≥ .4", verdict, verdict, "small", why)._asdict()
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Two small executed notebooks with all claims of a list of three and the figures F1 and F2."""
-    (tmp_path / "docs").mkdir()
-    (tmp_path / "docs" / "claims.md").write_text(
-        "| id | x | y | z |\n| C1 | a | ≥ 1 | – |\n| C2 | b | ≥ 2 | ≥ 1 |\n| C9a | c | ≥ 3 | – |\n"
-    )
-    (tmp_path / "data" / "zoo").mkdir(parents=True)
+    (tmp_path / "claims.toml").write_text(LIST, encoding="utf-8")
+    monkeypatch.setattr(lesson, "listed", partial(lesson.listed, tmp_path / "claims.toml"))
+    (tmp_path / "data" / "results").mkdir(parents=True)
     colour = [claim("C1 colour", "partly", "they are few"), claim("C2 colour", "holds")]
-    (tmp_path / "data" / "zoo" / "cifar10.json").write_text(
+    (tmp_path / "data" / "results" / "cifar10.json").write_text(
         json.dumps({"claims": colour, "caution": "Mind the gap."})
     )
     monkeypatch.setattr(results, "ROOT", tmp_path)
@@ -51,7 +65,9 @@ def test_every_claim_and_figure_is_in_the_page_and_shortfalls_come_first(folder)
     assert "| **holds** | partly |" in text and "| **fails** | holds |" in text and "| **holds** | – |" in text
     assert "- **C1 colour partly**: they are few." in text  # once, and not among the grey ones
     assert text.index("Mind the gap.") < text.index("C1 colour partly")
-    assert "| ≥ 2; partly: ≥ 1 |" in text  # the criterion is that of docs/claims.md
+    assert "## Not yet judged" in text and "- C1s: d\n" in text and "“One kind of image”" in text
+    assert "| claim C2 | – | 0.5 ± 0.1 | ≥ 2; partly: ≥ 1 |" in text  # the words are those of the list
+    assert "| C1 colour | claim C1 | as C1 | 0.5 ± 0.1 | as C1 | **partly** |" in text and "| old |" not in text
     assert "| F1 | [01](notebooks/01_first.ipynb): 1. A section |" in text
     assert "| F2 | [01](notebooks/01_first.ipynb): 1. A section; [02](" in text
 
@@ -63,5 +79,45 @@ def test_a_claim_or_figure_without_a_counterpart_is_refused(folder, lost, messag
         results.render(folder)
 
 
+def test_a_colour_claim_without_a_verdict_is_refused(folder):
+    path = folder / "data" / "results" / "cifar10.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"claims": record["claims"][:1]}))
+    (folder / "02_second.ipynb").unlink()
+    with pytest.raises(ValueError, match="no notebook has C2, C2 colour; needs"):
+        results.render(folder)
+
+
+def test_a_claim_that_is_not_in_the_list_is_refused(folder):
+    cell = new_code_cell(outputs=[new_output("display_data", {results.CLAIMS: [claim("C77", "holds")]})])
+    nbformat.write(new_notebook(cells=[cell]), folder / "03_third.ipynb")
+    with pytest.raises(ValueError, match="claims.toml has no C77; needs every claim"):
+        results.render(folder)
+
+
+def test_a_ledger_with_other_words_than_the_list_is_found(folder):
+    said = lesson.claim("C2", ours="0.5", verdict="holds", recorded="holds", scale="small")
+    for row, found in [
+        (said, []),
+        (said._replace(criterion="≥ 1.9; partly: ≥ 1"), ["C2"]),
+        (said._replace(criterion="≥ 2"), ["C2"]),
+        (said._replace(paper="0.6"), ["C2"]),
+        (said._replace(claim="another"), ["C2"]),
+        (said._replace(ours="0.7"), []),
+    ]:
+        cell = new_code_cell(outputs=[new_output("display_data", {results.CLAIMS: [row._asdict()]})])
+        assert results.reworded(new_notebook(cells=[cell])) == found
+
+
 def test_the_committed_page_is_what_the_notebooks_say():
     assert PAGE.read_text(encoding="utf-8") == results.render(results.ROOT / "notebooks"), "needs `make results`"
+
+
+def test_the_verdict_on_bias_follows_from_the_recorded_pull():
+    record = json.loads((results.ROOT / "data" / "results" / "one_kind.json").read_text(encoding="utf-8"))
+    assert record["bias"] == one_kind.bias(record["pull"]) and f"a bias is **{record['bias']}**" in PAGE.read_text()
+    for s, pairs in record["pull"]["sneakers"]["pull"].items():
+        assert len(pairs) == 3 and all(low < a < high for a, low, high in pairs.values()), s
+    for bounds, verdict in (((0.9, 0.97), "found"), ((0.985, 1.01), "excluded"), ((0.97, 1.0), "undecided")):
+        planted = {s: {str(i): [0.99, *bounds] for i in range(3)} for s in ("1.5", "0.47")}
+        assert one_kind.bias({"sneakers": {"pull": planted}}) == verdict

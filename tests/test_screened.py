@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import diffgauss as dg
-from diffgauss import _order, _screen
+from diffgauss.beyond import screen
 
 
 def clusters(seed, n=48, d=6):
@@ -65,7 +65,7 @@ def test_features_bound_every_product(seed, rank, scale):
     basis = np.linalg.qr(rng.standard_normal((6, 6)))[0].astype(np.float32)
     z, w = (scale * rng.standard_normal((7, 6)).astype(np.float32) for _ in range(2))
     product = z.astype(np.float64) @ w.T.astype(np.float64)
-    f, g = (np.asarray(_screen.features(jnp.asarray(a), jnp.asarray(basis[:, :rank]))) for a in (z, w))
+    f, g = (np.asarray(screen.features(jnp.asarray(a), jnp.asarray(basis[:, :rank]))) for a in (z, w))
     assert (f @ g.T >= product - 1e-5 * scale**2).all()
     if rank == 6:
         np.testing.assert_allclose(f @ g.T, product, atol=1e-5 * scale**2)
@@ -150,15 +150,15 @@ def test_every_query_has_its_turn_and_only_once(b):
     def step(count, k, queries):
         return count.at[k, queries].add(jnp.asarray(need, jnp.int32)[k, queries])
 
-    count = _screen.visit(jnp.asarray(need), jnp.zeros((5, b), jnp.int32), step)
+    count = screen.visit(jnp.asarray(need), jnp.zeros((5, b), jnp.int32), step)
     np.testing.assert_array_equal(count, need)
 
 
 def test_the_order_is_a_permutation_in_full_blocks():
     points = np.random.default_rng(0).standard_normal((103, 4))
-    order = _order.by_neighbourhood(points, 8)
-    np.testing.assert_array_equal(np.sort(order), np.arange(103))
-    spread = np.mean([points[order[i : i + 8]].var(0).sum() for i in range(0, 96, 8)])
+    rows = screen.by_neighbourhood(points, 8)
+    np.testing.assert_array_equal(np.sort(rows), np.arange(103))
+    spread = np.mean([points[rows[i : i + 8]].var(0).sum() for i in range(0, 96, 8)])
     assert spread < 0.6 * points.var(0).sum()
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from diffgauss import solutions
+from diffgauss.notebook import solutions
+from diffgauss.notebook.solutions import EXERCISES
 from diffgauss.ode import euler
-from diffgauss.solutions import EXERCISES
 
 PLAUSIBLE_BUT_WRONG = {
     "1a": [36, 18, 37],

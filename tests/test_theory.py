@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffgauss import theory
+from diffgauss.beyond import theory
 
 LAM = 1 / np.arange(1, 257)
 LAM /= LAM.mean()

@@ -11,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from test_report import Page, faults
+from test_page import Page, faults
 from typer.testing import CliRunner
 
 import diffgauss as dg
-from diffgauss import cli, comparisons, live, report, stations
-from diffgauss.case import Case
+from diffgauss import cli
+from diffgauss.tour import page, sections, training
+from diffgauss.tour.case import Case
 
 COMMAND = [sys.executable, "-c", "from diffgauss.cli import app; app()", "tour"]
 TITLES = [
@@ -76,7 +77,7 @@ def test_a_tour_of_a_folder(tmp_path):
     theta, linear, gauss, memory = loss.values()
     assert memory[0] == min(a for a, _ in loss.values()) and memory[1] > 1.5 * memory[0]
     assert gauss[0] < gauss[1]
-    assert stations.verdict(theta[1], gauss[1]).split("(")[0] in text
+    assert sections.verdict(theta[1], gauss[1]).split("(")[0] in text
 
     values = np.array([[float(cell) for cell in row] for row in distances])
     assert values.shape == (10, 7) and np.isfinite(values).all()
@@ -96,18 +97,18 @@ def test_a_tour_of_a_folder(tmp_path):
 
 @pytest.mark.slow
 def test_training_goes_on_where_it_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(live, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
     images = np.random.default_rng(0).uniform(-1, 1, (70, 8, 8, 1)).astype(np.float32)
     config = dg.TrainConfig(steps=1, batch=4)
     told = []
 
     def train(data, parked, steps):
-        return live.train(
+        return training.train(
             data, config, tmp_path / parked, seconds=1.0, steps=steps, tell=lambda *a: told.append(a[1:])
         )
 
     whole, losses = train(images, "whole", 192)
-    assert len(losses) == 192 and told[-1][0] == 192 and told[-1][1] > 0
+    assert len(losses) == 192 and told[-1][:2] == (0, 192) and told[-1][2] > 0
     train(images, "parts", 96)
     resumed, again = train(images, "parts", 192)
     assert len(again) == 192
@@ -118,6 +119,8 @@ def test_training_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert len(other) == 64 and abs(other - losses[:64]).max() > 1e-3
     _, timed = train(images, "timed", None)
     assert len(timed) >= 64 and len(timed) % 32 == 0
+    _, longer = training.train(images, config, tmp_path / "timed", seconds=2.5, tell=lambda *a: told.append(a[1:]))
+    assert len(longer) > len(timed) and told[-1][0] == len(timed)  # other minutes are honoured
 
 
 @pytest.fixture(scope="module")
@@ -132,34 +135,34 @@ def case() -> Case:
 
 
 def tables(*sections) -> list[list[list[str]]]:
-    return [table[1:] for table in Page(report.page("x", sections)).tables]
+    return [table[1:] for table in Page(page.render("x", sections)).tables]
 
 
 def test_a_network_that_is_D_G_is_found_to_be(case):
-    assert "about as much as a Gaussian" in stations.training(case).short
-    assert "at least 1.000" in comparisons.linear(case).short
-    (distances,) = tables(comparisons.distances(case))
+    assert "about as much as a Gaussian" in sections.training(case).short
+    assert "at least 1.000" in sections.linear(case).short
+    (distances,) = tables(sections.distances(case))
     assert all(row[2] == row[5] == "0.000" for row in distances) and float(distances[5][3]) > 0.05
-    (samples,) = tables(comparisons.samples(case))
+    (samples,) = tables(sections.samples(case))
     assert samples[2][1:] == [*samples[0][1:3], "1.00 (1.00 to 1.00)", "1.00 (1.00 to 1.00)"]
     assert float(samples[0][1]) > 0.2 and samples[0][2] == "0%"
 
 
 def test_a_network_that_memorizes_is_found_to(case):
     case = replace(case, D_θ=case.D_M)
-    training = stations.training(case)
+    training = sections.training(case)
     assert "not learnt more than a Gaussian" in training.short
     losses = tables(training)[0]
     assert float(losses[0][1]) < float(losses[2][1]) and float(losses[0][2]) > float(losses[2][2])
-    (distances,) = tables(comparisons.distances(case))
+    (distances,) = tables(sections.distances(case))
     assert all(row[3] == row[6] == "0.000" for row in distances) and float(distances[5][2]) > 0.05
-    assert float(re.findall(r"at least (0\.\d+)", comparisons.linear(case).short)[0]) < 0.9
-    (samples,) = tables(comparisons.samples(case))
+    assert float(re.findall(r"at least (0\.\d+)", sections.linear(case).short)[0]) < 0.9
+    (samples,) = tables(sections.samples(case))
     assert float(samples[0][1]) < 0.02 and samples[0][2] == "100%" and float(samples[4][1]) > 0.2
 
 
 def test_what_the_images_are_like(case):
-    text = report.page("x", [stations.pictures(case), stations.spectrum(case), stations.two_denoisers(case)])
+    text = page.render("x", [sections.pictures(case), sections.spectrum(case), sections.two_denoisers(case)])
     assert faults(text) == []
     counts, variance, weights = (table[1:] for table in Page(text).tables)
     assert counts == [["training", "200"], ["held-out", "60"]]
@@ -171,10 +174,10 @@ def test_what_the_images_are_like(case):
 
 def test_the_limits_are_those_of_the_case(case):
     few = replace(case, train=case.train[:30])
-    said = [report.page("x", [comparisons.limits(c, {"seed": "7"})]) for c in (case, few)]
+    said = [page.render("x", [sections.limits(c, {"seed": "7"})]) for c in (case, few)]
     assert ["directions at most" in text for text in said] == [False, True]
     assert all("60 held-out images are repeated" in text and "no finding" in text for text in said)
-    assert ["seed", "7"] in tables(comparisons.limits(case, {"seed": "7"}))[0]
+    assert ["seed", "7"] in tables(sections.limits(case, {"seed": "7"}))[0]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +186,7 @@ def test_the_limits_are_those_of_the_case(case):
      (0.7, 0.6, "not learnt more")],
 )  # fmt: skip
 def test_the_verdict_follows_the_losses(mine, gauss, said):
-    assert said in stations.verdict(mine, gauss)
+    assert said in sections.verdict(mine, gauss)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,9 @@ import pytest
 from flax import nnx
 
 import diffgauss as dg
-from diffgauss import checkpoint
-from diffgauss.loss import dsm_loss
 from diffgauss.schedule import edm_scalings
-from diffgauss.train import Diverged
+from diffgauss.train import Diverged, dsm_loss
+from diffgauss.zoo import checkpoint
 
 CONFIG = dg.TrainConfig(steps=12, batch=8, warmup=4, rate=5e-3)
 CUT = replace(CONFIG, steps=8)

@@ -10,8 +10,8 @@ import pytest
 from flax import nnx
 
 import diffgauss as dg
-from diffgauss._layers import Norm, convolution, double, from_patches, groups, halve, to_patches
-from diffgauss.denoisers.unet import parameters
+from diffgauss.nets.layers import Norm, convolution, double, from_patches, groups, halve, to_patches
+from diffgauss.nets.unet import parameters
 from diffgauss.schedule import edm_scalings
 
 SHAPES = [

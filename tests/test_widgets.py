@@ -1,7 +1,7 @@
 import ipywidgets
 import pytest
 
-from diffgauss import widgets
+from diffgauss.notebook import widgets
 
 
 @pytest.fixture

@@ -7,13 +7,17 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
+import plain
 import pytest
+from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 import diffgauss as dg
-from diffgauss import checkpoint, cli, evaluate, runs, zoo
-from diffgauss.runs import CHUNK, Run, run
+from diffgauss import cli, zoo
+from diffgauss.zoo import checkpoint, runs, shelf
+from diffgauss.zoo.runs import CHUNK, Run, run
 
 COMMAND = [sys.executable, "-c", "from diffgauss.cli import app; app()", "zoo", "train"]
 
@@ -77,20 +81,15 @@ def test_killed_runs_go_on_with_the_same_curve(tmp_path):
         process.wait()
     assert checkpoint.facts(parked)["step"] < 512
     subprocess.run([*COMMAND, *arguments, str(tmp_path / "cut")], env=env, check=True, capture_output=True)
-    this = run("n64")
-    state = dg.TrainState.start(zoo.untrained(this), this.config)
-    whole, cut = (
-        zoo._read(p / "n64.state.safetensors", this, 512, state) for p in (tmp_path / "whole", parked.parent)
-    )
-    np.testing.assert_array_equal(np.asarray(cut["losses"]), np.asarray(whole["losses"]))
-    recorded = np.asarray(zoo.losses("n64"))[:512]
-    np.testing.assert_allclose(cut["losses"][:64], recorded[:64], rtol=1e-2)
-    np.testing.assert_allclose(
-        *(x.reshape(-1, 32).mean(1) for x in (np.asarray(cut["losses"]), recorded)), rtol=5e-2
-    )
-    for step in (32, 64, 128, 256, 512):
-        a, b = (np.asarray(x[f"step {step}"].net.last.kernel[...]) for x in (whole, cut))
-        np.testing.assert_array_equal(a, b)
+    whole, cut = (load_file(p / "n64.state.safetensors") for p in (tmp_path / "whole", parked.parent))
+    assert whole.keys() == cut.keys()
+    kept = [name for name in whole if name.startswith("['step")]
+    assert {name.split("'")[1] for name in kept} == {f"step {s}" for s in (32, 64, 128, 256, 512)}
+    for name in ("['losses']", *kept):
+        np.testing.assert_array_equal(cut[name], whole[name])
+    losses, recorded = cut["['losses']"], np.asarray(zoo.losses("n64"))[:512]
+    np.testing.assert_allclose(losses[:64], recorded[:64], rtol=1e-2)
+    np.testing.assert_allclose(*(x.reshape(-1, 32).mean(1) for x in (losses, recorded)), rtol=5e-2)
 
 
 @pytest.mark.slow
@@ -100,19 +99,21 @@ def test_a_finished_run_is_loaded_indexed_and_verified_and_a_false_record_is_not
     assert path == tmp_path / "brief.safetensors" and [p.name for p in tmp_path.iterdir()] == [path.name]
     before = path.read_bytes()
     assert zoo.train("brief", tmp_path) == path and path.read_bytes() == before
-    monkeypatch.setattr(zoo, "folder", lambda: tmp_path)
+    monkeypatch.setattr(runs, "folder", lambda: tmp_path)
     facts, losses = zoo.record("brief"), np.asarray(zoo.losses("brief"))
     assert list(facts["scores"]) == ["32", "64", "128"] and losses.shape == (128,) and facts["parameters"] > 0
     assert facts["scores"]["128"]["train"] < facts["scores"]["32"]["train"]
-    assert evaluate.score(zoo.load("brief", 64), zoo.data("brief"), zoo.held_out("brief")) == pytest.approx(
-        facts["scores"]["64"], rel=1e-3
-    )
+    again = zoo.score("brief", progress=False)
+    assert list(again) == ["32", "64", "128"]
+    for key in ("train", "test", "loss_ratio", "GL"):
+        assert again["64"][key] == pytest.approx(facts["scores"]["64"][key], rel=1e-3)
+    np.testing.assert_allclose(again["64"]["position"], facts["scores"]["64"]["position"], atol=1e-3)
     assert zoo.verify("brief", steps=64) < 1e-3
     call = CliRunner().invoke
     assert call(cli.app, ["zoo", "index", str(tmp_path)]).exit_code == 0
     assert zoo.shipped() == zoo.index(tmp_path) and "| brief | 16 |" in (tmp_path / "README.md").read_text()
     assert call(cli.app, ["zoo", "verify"]).exit_code == 0
-    whole = zoo._read(path, run("brief"), 128)
+    whole = shelf.read(path, run("brief").facts, shelf.whole(run("brief")))
     checkpoint.save(path, whole | {"losses": losses * np.float32(1.02)}, **facts)  # a record of other losses
     assert zoo.verify("brief", steps=64) == pytest.approx(0.02, abs=2e-3)
     said = call(cli.app, ["zoo", "verify"])
@@ -143,3 +144,24 @@ def test_what_was_asked_of_the_shipped_nets():
         assert last[name]["memorized"] > 0.9, name
     for name in last.keys() & {"n16384", "n60000", "n60000-seed1"}:
         assert last[name]["memorized"] == 0 and abs(last[name]["test"] / last[name]["train"] - 1) < 0.05, name
+
+
+def test_plain_numpy_gives_the_page_its_q_c_and_p():
+    """From the shipped weights and images, with code of its own for the network, D_G and D_M, to three digits."""
+    name, levels = "sneaker-n64", np.asarray(dg.karras_sigmas(10), float)[2:8]
+    this, images, held = run(name), zoo.data(name), zoo.held_out(name)
+    w = plain.weights(zoo.folder() / f"{name}.safetensors", this.steps)
+    page = zoo.shipped()[name]["scores"][str(this.steps)]
+    for i, s in enumerate(levels):
+        for kind, of in (("training", images), ("held-out", held)):
+            x0 = of[np.arange(min(1000, len(of)) if kind == "held-out" else 1000) % len(of)].astype(float)
+            eps = jax.random.normal(jax.random.fold_in(jax.random.key(runs.LEVEL_SEED), i), x0.shape)
+            x = x0 + s * np.asarray(eps, float)
+            D = plain.network(w, x, s, this.config.sigma_data)
+            D_G = plain.gaussian(images, x, s)
+            if kind == "held-out" and i >= 2:
+                assert plain.skill(D, D_G, x0) == pytest.approx(page["skill"][i - 2][0], abs=1e-3)
+                assert plain.excess(D, D_G, x0) == pytest.approx(page["excess"][i - 2][0], abs=1e-3)
+            if kind == "training" and 2 <= i < 5:
+                D_M = plain.empirical(images, x, s)
+                assert plain.position(D, D_G, D_M) == pytest.approx(page["position"][i - 2][0], abs=1e-3)

@@ -4,6 +4,7 @@ It is not Colab: it is tests/colab/requirements.txt on Python 3.13 and a module 
 """
 
 import json
+import math
 import os
 import re
 import shutil
@@ -80,6 +81,16 @@ def git(*args: str) -> str:
 def source() -> str:
     """What the setup cell is to install: this repository's commit, cloned by pip (so no uncommitted change)."""
     return f"git+file://{ROOT}@{git('rev-parse', 'HEAD')}"
+
+
+def turn() -> set[Path]:
+    """The notebooks that a run of the tests takes in this environment: every fifth of nine, about two.
+
+    The number of commits says which, so that five commits in a row cover all. COLAB=all in the environment: all.
+    """
+    paths = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    groups = 1 if os.environ.get("COLAB") == "all" else max(1, math.ceil(len(paths) / 2))
+    return set(paths[int(git("rev-list", "--count", "HEAD")) % groups :: groups])
 
 
 def describe() -> str:

@@ -9,7 +9,6 @@ Ends with the sum of all checks; exits 1 if a check failed or a notebook stopped
 import argparse
 import base64
 import datetime
-import html
 import importlib.metadata
 import os
 import platform
@@ -24,6 +23,8 @@ from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
+from diffgauss import files
+
 ROOT = Path(__file__).resolve().parents[1]
 CHECKS = re.compile(r"^(\d+) of (\d+) checks passed$", re.MULTILINE)
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -36,7 +37,6 @@ def main() -> int:
     args = parser.parse_args()
     paths = args.notebooks or sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
     passed = total = stopped = 0
-    pages = []
     for path in paths:
         print(f"{path.stem:<28}", end="", flush=True)
         notebook = nbformat.read(path, as_version=4)
@@ -51,14 +51,12 @@ def main() -> int:
             write(notebook, args.out / "notebooks" / path.name)
             body, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook)
             body = re.sub(r'href="(\d\d_\w+)\.ipynb"', r'href="\1.html"', body)
-            write_text(args.out / "html" / f"{path.stem}.html", body)
-            pages.append((path.stem, title(notebook), seconds, good, of, error is not None))
+            files.write(args.out / "html" / f"{path.stem}.html", body)
         elif error is None:
             stamp(notebook, path, seconds)
             write(notebook, path)
     if args.out:
-        write_text(args.out / "html" / "index.html", index(pages))
-        print(f"open {args.out / 'html' / 'index.html'}")
+        print(f"open {args.out / 'html' / paths[0].stem}.html")
     print(f"{passed} of {total} checks passed" + (f", {stopped} notebook(s) stopped" if stopped else ""))
     return int(passed != total or total == 0 or stopped > 0)
 
@@ -117,7 +115,7 @@ def stamp(notebook: NotebookNode, path: Path, seconds: float) -> None:
             read = re.findall(r"(?m)^\| read \| (\d+) min", cell.source)[0]
             readme = ROOT / "README.md"
             line = re.compile(rf"(?m)^(\|[^|]*notebooks/{path.name}[^|]*\|[^|]*\|)[^|]*\|")
-            write_text(readme, line.sub(rf"\g<1> {read} + {minutes} |", readme.read_text(encoding="utf-8")))
+            files.write(readme, line.sub(rf"\g<1> {read} + {minutes} |", readme.read_text(encoding="utf-8")))
         if "readme" in tags:
             (figure,) = [o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})]
             (ROOT / "docs").mkdir(exist_ok=True)
@@ -129,40 +127,9 @@ def row(table: str, name: str, value: str) -> str:
     return re.sub(rf"(?m)^\| {name} \|.*$", f"| {name} | {value} |", table)
 
 
-def title(notebook: NotebookNode) -> str:
-    return notebook.cells[0].source.splitlines()[0].lstrip("# ")
-
-
 def write(notebook: NotebookNode, path: Path) -> None:
     nbformat.validate(notebook)
-    write_text(path, nbformat.writes(notebook) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write beside the target, then rename: a killed run leaves the old file whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-
-
-def index(pages: list[tuple[str, str, float, int, int, bool]]) -> str:
-    rows = "\n".join(
-        f'<tr><td><a href="{stem}.html">{html.escape(name)}</a></td><td>{seconds:.0f} s</td>'
-        f"<td>{good} of {of}{' (stopped)' if stopped else ''}</td></tr>"
-        for stem, name, seconds, good, of, stopped in pages
-    )
-    return f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>diffgauss: executed notebooks</title>
-<style>body {{font: 18px/1.5 system-ui, sans-serif; max-width: 48rem; margin: 2rem auto; padding: 0 1rem}}
-table {{border-collapse: collapse; width: 100%}} th, td {{text-align: left; padding: .4rem .8rem .4rem 0;
-border-bottom: 1px solid #ccc}}</style>
-<h1>diffgauss: executed notebooks</h1>
-<table><tr><th>notebook</th><th>time</th><th>checks passed</th></tr>
-{rows}
-</table></html>
-"""
+    files.write(path, nbformat.writes(notebook) + "\n")
 
 
 if __name__ == "__main__":

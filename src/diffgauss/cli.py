@@ -1,39 +1,69 @@
-"""The command line: ``diffgauss tour``, and ``diffgauss zoo list``, ``train``, ``verify`` and ``index``."""
+"""The command line: ``diffgauss tour``, and ``diffgauss zoo list``, ``train``, ``verify``, ``score``, ``index``.
+
+Exit status: 0 done; 1 bad input, a damaged file or a check that failed, with one line on stderr; 2 a wrong option;
+130 stopped by Ctrl-C or SIGTERM, with what was done kept.
+"""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import typer
+from typer.core import TyperGroup
 
-from diffgauss import tour, zoo
+from diffgauss import files, tour, zoo
+from diffgauss.zoo import runs
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Diffusion models and their Gaussian bias.")
+FAULTS = (ValueError, TypeError, KeyError, OSError, ArithmeticError, MemoryError, ImportError, RuntimeError)
+
+
+class Guarded(TyperGroup):
+    """Every command inside one guard: what it raises for bad input is one line on stderr, not a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. Raises typer.Exit with the status that the module's text names."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            typer.echo(f"diffgauss: {printable(str(error) or 'stopped')}; the same command goes on", err=True)
+            raise typer.Exit(130) from error
+        except FAULTS as error:
+            if isinstance(error, typer.Exit | typer.Abort):  # a RuntimeError, for Click's own use
+                raise
+            typer.echo(f"diffgauss: {printable(str(error) or type(error).__name__)}", err=True)
+            raise typer.Exit(1) from error
+
+
+def printable(text: str) -> str:
+    """The text in one line, with what would move the cursor or cannot be encoded (in names of files) spelt out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(text.split()))
+
+
+app = typer.Typer(cls=Guarded, no_args_is_help=True, add_completion=False)
 shelf = typer.Typer(no_args_is_help=True, help="The zoo: networks trained once, shipped with their snapshots.")
 app.add_typer(shelf, name="zoo")
 
-SHIPPED = zoo.folder()
-README = """# The zoo
-
-Networks trained once, because a class cannot wait for them. `dg.zoo.load(name, step=None)` gives the averaged
-weights, `dg.zoo.data(name)` the images they were trained on; `diffgauss zoo train NAME` makes a run again.
-`zoo.json` holds all settings, the scores of each snapshot, loss curves, processor, versions and SHA-256.
-`diffgauss zoo index` writes this page and zoo.json. Scores are those of the last snapshot; the loss is equation 3
-with EDM's weights. `n60000-small`, a larger net at full resolution, is for a GPU or TPU and has not been trained.
-`n60000-resnet` is purely convolutional, at full resolution and without normalisation (`dg.ResNet`).
-The `cifar` networks saw CIFAR-10, whose images are not here: `dg.load("cifar10")` gets them from elsewhere. They
-were trained on a copy that had been re-encoded as JPEG, in the order of its names; with another copy or order,
-`diffgauss zoo verify` finds other losses.
-Losses are means over the same 1024 images, levels and noises for all networks that share images: compare rows. Test
-images of CIFAR-10 come by class, and the first 1024 are nearly all airplanes, which are easier than most.
-Hours are of the clock, on one processor core or two that other work shared.
-
-{table}
-"""
-COLUMNS = ("run", "images", "width", "seed", "steps", "training loss", "test loss", "GL", "memorized", "hours")
+SHIPPED = runs.folder()
+COLUMNS = (
+    "run",
+    "images",
+    "width",
+    "seed",
+    "steps",
+    "loss",
+    "q",
+    "c\\*",
+    "p",
+    "R² D_G",
+    "R² D_M",
+    "GL",
+    "copies",
+    "hours",
+)
+SIGMAS = {"skill": 2, "excess": 2, "position": 1}  # which of a score's levels, 4.07, 1.50, .470, .117, is shown
 
 
 @app.command("tour")
@@ -53,19 +83,23 @@ def show_around(
     Mean and covariance, D_M and D_G, a small network, its linear map, and how the four compare. After a stop the
     same command goes on.
     """
-    with _errors():
-        tour.run(images, out, size=size, grey=grey, minutes=minutes, steps=steps, seed=seed, say=typer.echo)
+    tour.run(images, out, size=size, grey=grey, minutes=minutes, steps=steps, seed=seed, say=typer.echo)
 
 
 def table(records: dict) -> str:
     """The runs in a Markdown table, with dashes for those that are not in the records."""
     rows = [COLUMNS, ("---",) * len(COLUMNS)]
     for name, run in zoo.entries().items():
-        seen = f"{run.n}{', the next ones' if run.other else ''}{', upper body' if run.classes else ''}"
-        seen += ", CIFAR-10" if run.dataset == "cifar10" else ""
+        of = {"cifar10": "CIFAR-10", "pneumoniamnist": "X-rays"}.get(run.dataset, ", ".join(run.classes or ()))
+        of = "upper body" if len(run.classes or ()) > 1 else of
+        seen = f"{run.n}{', part ' + str(run.part + 1) if run.part else ''}{', ' + of if of else ''}"
         found = records.get(name)
         last = found["scores"][str(run.steps)] if found else {}
-        values = [f"{last[k]:.3f}" if last else "–" for k in ("train", "test", "GL", "memorized")]
+        wanted = [last.get("loss_ratio")]
+        wanted += [last[key][i][0] if key in last else None for key, i in SIGMAS.items()]
+        wanted += [last["r2"][E][0] if "r2" in last else None for E in ("D_G", "D_M")]
+        wanted += [last.get("GL"), last.get("memorized")]
+        values = ["–" if value is None else f"{value:.3f}" for value in wanted]
         hours = f"{found['seconds'] / 3600:.2f}" if found else "–"
         rows.append((name, seen, *map(str, (run.width, run.seed, run.steps)), *values, hours))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -98,10 +132,11 @@ def train(
 
     All devices of all processes share each batch; the processes share the folder, and the first one writes.
     """
-    with _errors():
-        if coordinator is not None:
-            jax.distributed.initialize(None if coordinator == "auto" else coordinator, processes, process)
-        path = zoo.train(name, into, steps=steps, save_every=save_every)
+    if coordinator is None and (processes, process) != (None, None):
+        raise typer.BadParameter("--processes and --process need --coordinator, HOST:PORT of the first one")
+    if coordinator is not None:
+        jax.distributed.initialize(None if coordinator == "auto" else coordinator, processes, process)
+    path = zoo.train(name, into, steps=steps, save_every=save_every)
     typer.echo(path)
 
 
@@ -112,36 +147,65 @@ def verify(
     tol: Annotated[float, typer.Option(help="Largest relative difference of a loss.")] = 1e-2,
 ) -> None:
     """Check all shipped files against zoo.json; with a name, also its first losses against a new training."""
-    with _errors():
-        found, recorded = zoo.index(zoo.folder()), zoo.shipped()
-        if odd := sorted(n for n in found.keys() | recorded.keys() if found.get(n) != recorded.get(n)):
-            typer.echo(
-                f"zoo.json differs from the files of {', '.join(odd)}; needs `diffgauss zoo index`", err=True
-            )
+    found, recorded = zoo.index(runs.folder()), zoo.shipped()
+    if odd := sorted(n for n in found.keys() | recorded.keys() if found.get(n) != recorded.get(n)):
+        typer.echo(f"zoo.json differs from the files of {', '.join(odd)}; needs `diffgauss zoo index`", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"{len(found)} of {len(zoo.entries())} runs are here, and zoo.json agrees with their files")
+    if name is not None:
+        error = zoo.verify(name, steps=steps, progress=True)
+        typer.echo(f"{name}: largest relative difference of {steps} losses {error:.1e}; needs ≤ {tol:g}")
+        if not error <= tol:
             raise typer.Exit(1)
-        typer.echo(f"{len(found)} of {len(zoo.entries())} runs are here, and zoo.json agrees with their files")
-        if name is not None:
-            error = zoo.verify(name, steps=steps, progress=True)
-            typer.echo(f"{name}: largest relative difference of {steps} losses {error:.1e}; needs ≤ {tol:g}")
-            if not error <= tol:
-                raise typer.Exit(1)
+
+
+@shelf.command()
+def score(names: Annotated[list[str], typer.Argument(help="Shipped runs.")]) -> None:
+    """Measure the scores of each snapshot that a run's file does not hold, and write them to zoo.json."""
+    for name in names:
+        found = zoo.score(name)
+        with files.lock(SHIPPED / "zoo.json"):
+            records = zoo.shipped()  # read again: another process may have written meanwhile
+            for step, scores in found.items():
+                records[name]["scores"][step] = scores | records[name]["scores"][step]
+            _write(SHIPPED, records)
+
+
+def _write(where: Path, records: dict) -> None:
+    files.write(where / "zoo.json", json.dumps(records, indent=1, ensure_ascii=False) + "\n")
+    page = where / "README.md"
+    words = page.read_text(encoding="utf-8").partition(f"| {COLUMNS[0]} |")[0] if page.exists() else "# Runs\n\n"
+    files.write(page, f"{words}{table(records)}\n")
 
 
 @shelf.command()
 def index(where: Annotated[Path, typer.Argument(help="A folder of finished runs.")] = SHIPPED) -> None:
-    """Write zoo.json and README.md from the checkpoints in a folder."""
-    with _errors():
+    """Write zoo.json, and the table in README.md, from the checkpoints in a folder."""
+    with files.lock(where / "zoo.json"):
         records = zoo.index(where)
-        (where / "zoo.json").write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n")
-        (where / "README.md").write_text(README.format(table=table(records)))
+        _write(where, records)
     typer.echo(f"{len(records)} runs in {where}")
 
 
-@contextmanager
-def _errors() -> Iterator[None]:
-    """Bad input is one line on stderr and exit status 1, not a traceback."""
-    try:
-        yield
-    except (ValueError, OSError, FloatingPointError, ModuleNotFoundError) as error:
-        typer.echo(f"diffgauss: {error}", err=True)
-        raise typer.Exit(1) from error
+def _version(wanted: bool | None) -> None:
+    if wanted:
+        typer.echo(
+            f"diffgauss {metadata.version('diffgauss')}, jax {jax.__version__}, Python {sys.version.split()[0]}"
+        )
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool | None, typer.Option("--version", callback=_version, is_eager=True, help="Print the versions and end.")
+    ] = None,
+) -> None:
+    """Diffusion models and their Gaussian bias."""
+
+
+def main() -> None:
+    """The command ``diffgauss``. What a terminal cannot show is replaced by a question mark."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    app()

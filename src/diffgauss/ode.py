@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from diffgauss._core import Denoiser, Sigma, check_denoiser, check_sigmas, expand
+from diffgauss.core import Denoiser, Sigma, check_denoiser, check_sigmas, expand
 
 Step = Callable[[Denoiser, Array, Array, Array], Array]
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from diffgauss._core import Sigma
+from diffgauss.core import Sigma
 
 
 def karras_sigmas(

@@ -1,7 +1,11 @@
 """Training a denoiser by denoising score matching: many steps a device call, the same curve for the same seed."""
 
+import contextlib
 import math
-from collections.abc import Callable
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
@@ -17,9 +21,26 @@ from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 
 from diffgauss import parallel
-from diffgauss._core import Denoiser, check_denoiser, check_points, pytree
-from diffgauss.loss import dsm_loss
+from diffgauss.core import Denoiser, check_denoiser, check_points, expand, pytree
 from diffgauss.schedule import lognormal_sigmas
+
+
+def weight(sigma: Array, sigma_data: float | Array) -> Array:
+    """w(σ) = 1/c_out² = (σ² + σ_data²)/(σ σ_data)²: each level counts alike.  Karras et al. (2022), Table 1."""
+    return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
+
+
+def dsm_loss(
+    D: Denoiser, x0: Float[Array, " b *event"], sigma: Float[Array, " b"], eps: Array, sigma_data: float
+) -> Float[Array, ""]:
+    """E w(σ) ‖D(x₀ + σε; σ) − x₀‖²/d.
+
+    It is 1 for D = c_skip x on centred data of variance σ_data². x0: (b, *event) clean; sigma: (b,); eps:
+    standard normal, of x0's shape.  Li et al. (2024), Eq. 3; the weights are those of ``weight``.
+    """
+    level = expand(sigma, x0)
+    error = (D(x0 + level * eps, sigma) - x0).reshape(len(x0), -1)
+    return (weight(sigma, sigma_data) * (error**2).mean(-1)).mean()
 
 
 @dataclass(frozen=True)
@@ -111,22 +132,17 @@ def train_steps(
 
 
 def fit(
-    state: TrainState,
-    data: ArrayLike,
-    config: TrainConfig,
-    *,
-    until: int | None = None,
-    every: int = 32,
-    keep: Callable[[TrainState, np.ndarray], None] | None = None,
-    progress: bool = True,
-    mesh: Mesh | None = None,
-) -> tuple[TrainState, np.ndarray]:
+    state: TrainState, data: ArrayLike, config: TrainConfig, *, until: int | None = None, every: int = 32,
+    keep: Callable[[TrainState, np.ndarray], None] | None = None, progress: bool = True, mesh: Mesh | None = None,
+) -> tuple[TrainState, np.ndarray]:  # fmt: skip
     """Train from state.step to config.steps, or until an earlier one; the last state and the losses found here.
 
     data: (N, *event). Every so many steps keep(state, losses so far) is called, with a bar that shows loss and
-    images/s. The given state is consumed. mesh: train on its devices, each with a copy of the data and a share of
-    each batch. Raises ValueError for bad data, every < 1 or a batch that the devices cannot share, and Diverged,
-    which holds the last good state, where the loss is not finite.
+    images/s. Ctrl-C and a notebook's stop button end the training after the call that is under way: a warning says
+    so, and the state is returned as ever; a second one interrupts at once. The given state is consumed. mesh: train
+    on its devices, each with a copy of the data and a share of each batch. Raises ValueError for bad data, every
+    < 1 or a batch that the devices cannot share, and Diverged, which holds the last good state, where the loss is
+    not finite.
     """
     check_points(data, at_least=1)
     if every < 1:
@@ -138,8 +154,8 @@ def fit(
     last = config.steps if until is None else min(until, config.steps)
     compiled = replace(config, seed=0, steps=config.steps if config.cooldown else 1)  # what the steps depend on
     losses = np.zeros(0, np.float32)
-    with tqdm(total=last, initial=start, unit="step", disable=not progress) as bar:
-        while (done := start + len(losses)) < last:
+    with tqdm(total=last, initial=start, unit="step", disable=not progress) as bar, _stops() as stops:
+        while (done := start + len(losses)) < last and not stops:
             n = min(every - done % every, last - done)
             state, new = train_steps(state, images, config=compiled, n=n, mesh=mesh)
             losses = np.concatenate([losses, np.asarray(new)])
@@ -154,7 +170,30 @@ def fit(
             bar.update(n)
             if keep is not None:
                 keep(state, losses)
+    if stops and done < last:
+        warnings.warn(f"stopped at step {done} of {last}; the state returned goes on from there", stacklevel=2)
     return state, losses
+
+
+@contextlib.contextmanager
+def _stops() -> Iterator[list[int]]:
+    """A list that takes the first interrupt, in place of the exception, which would cut a step in two."""
+    stops: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield stops  # another thread may set no handler, and who ignores interrupts goes on to
+        return
+
+    def told(number: int, frame: Any) -> None:
+        if stops:
+            raise KeyboardInterrupt
+        stops.append(number)
+
+    signal.signal(signal.SIGINT, told)
+    try:
+        yield stops
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _optimizer(config: TrainConfig) -> optax.GradientTransformation:

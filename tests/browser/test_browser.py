@@ -1,10 +1,14 @@
-"""Notebooks in JupyterLab 4 in Chromium: all cells run, and each slider, dragged to its ends, shows other pictures.
+"""Notebooks in JupyterLab 4 in Chromium: each slider, dragged to its ends, shows other pictures.
+
+Of a notebook the cells run that its sliders need; with BROWSER=all (`make browser`, nightly) all cells do.
 
 With ipywidgets 8 of constraints.txt, and with ipywidgets 7.7 of the versions that Colab ships: its page side,
 jupyterlab_widgets 1.1.11, declares JupyterLab 3 and 4, and JupyterLab 4.6.6 lists it as enabled.
 """
 
+import ast
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +36,7 @@ def frame(ax, height, width):
 box = widgets.explorer(frame, height=[1, 2, 3], width=[0.2, 0.9])
 box"""
 SLIDER = """import ipywidgets, sys
-from diffgauss.plots import figure, png
+from diffgauss.notebook.plots import figure, png
 from IPython.display import Image, Javascript, display
 
 frames = []
@@ -97,6 +101,27 @@ def small(*sources: str) -> NotebookNode:
     return new_notebook(cells=[new_code_cell(source) for source in sources], metadata=METADATA)
 
 
+def sliders(notebook: NotebookNode) -> NotebookNode:
+    """The notebook's setup cell, its sliders, and the cells that make the names which these read, and no others."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    kept, wanted = [], set()
+    for cell in reversed(code):
+        tree = ast.parse(re.sub(r"(?m)^[!%].*", "", cell.source))
+        names = {(node.id, isinstance(node.ctx, ast.Load)) for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        made = {name for name, load in names if not load} | {
+            node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        }
+        made |= {
+            (alias.asname or alias.name).split(".")[0]
+            for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)
+            for alias in node.names
+        }  # fmt: skip
+        if "setup" in cell.metadata.get("tags", []) or "widgets.explorer(" in cell.source or made & wanted:
+            kept.append(cell)
+            wanted = (wanted | {name for name, load in names if load}) - made
+    return new_notebook(cells=kept[::-1], metadata=METADATA)
+
+
 def setup() -> str:
     cells = nbformat.read(PATHS[0], as_version=4).cells
     (source,) = [cell.source for cell in cells if "setup" in cell.metadata.get("tags", [])]
@@ -105,7 +130,21 @@ def setup() -> str:
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
 def test_notebook_with_ipywidgets_8(path, lab8, page):
-    assert not faults(nbformat.read(path, as_version=4), path.stem, lab8, page)
+    notebook = nbformat.read(path, as_version=4)
+    assert not faults(notebook if ALL else sliders(notebook), path.stem, lab8, page)
+
+
+def test_the_cells_that_a_slider_needs():
+    sources = [
+        "import math as m",
+        "a = 1",
+        "a = m.pi",
+        "def f():\n    return a",
+        "f()",
+        "widgets.explorer(f)",
+        "b = a",
+    ]
+    assert [cell.source for cell in sliders(small(*sources)).cells] == [sources[i] for i in (0, 2, 3, 5)]
 
 
 def test_sliders_with_ipywidgets_7(lab7, page):

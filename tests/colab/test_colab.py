@@ -1,12 +1,9 @@
 """Each notebook, alone in an empty folder, installs diffgauss beside Colab's versions and prints what it printed.
 
-One run takes every fifth notebook of nine, from the number of commits on: five commits in a row cover all.
-With COLAB=all in the environment (`make colab`) a run takes all.
+One run takes about two notebooks, see ``colab.turn``; with COLAB=all in the environment (`make colab`) all.
 """
 
 import json
-import math
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -24,12 +21,6 @@ DETECT = """assert "google.colab" in sys.modules
 import numpy, pathlib
 assert [p.name for p in pathlib.Path().iterdir()] == ["alone.ipynb"]
 assert numpy.__version__ == "2.1.3" and dg.load("fashion-mnist", split="test").shape == (10000, 28, 28, 1)"""
-
-
-def turn() -> set[Path]:
-    """The notebooks that this run takes: about two."""
-    groups = 1 if os.environ.get("COLAB") == "all" else max(1, math.ceil(len(PATHS) / 2))
-    return set(PATHS[int(colab.git("rev-list", "--count", "HEAD")) % groups :: groups])
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +72,7 @@ def origin(python: Path) -> str:
     return run.stdout if run.returncode == 0 and "vcs_info" in json.loads(run.stdout) else run.stdout + run.stderr
 
 
-TURN = [pytest.param(p, marks=() if p in turn() else pytest.mark.skip("not its turn")) for p in PATHS]
+TURN = [pytest.param(p, marks=() if p in colab.turn() else pytest.mark.skip("not its turn")) for p in PATHS]
 
 
 @pytest.mark.parametrize("path", TURN, ids=[p.stem for p in PATHS])

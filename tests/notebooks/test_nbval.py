@@ -1,10 +1,14 @@
-"""Every notebook, copied alone into an empty folder, runs as a reader runs it and prints what it printed."""
+"""Every notebook, copied alone into an empty folder, runs as a reader runs it and prints what it printed.
+
+About two of them, in turn, run with the versions of Colab instead (tests/colab), so that each runs once.
+"""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import colab
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
@@ -13,13 +17,18 @@ PATHS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("[0-9]*.
 
 
 def nbval(path: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300"]
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=600"]
     command += ["--durations=5", "-p", "no:cacheprovider", path.name]
-    return subprocess.run(command, cwd=path.parent, capture_output=True, text=True, timeout=900)
+    return subprocess.run(command, cwd=path.parent, capture_output=True, text=True, timeout=1800)
+
+
+HERE = [
+    pytest.param(p, marks=pytest.mark.skip("runs with Colab's versions")) if p in colab.turn() else p for p in PATHS
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", HERE, ids=[p.stem for p in PATHS])
 def test_notebook_alone_in_an_empty_folder(path, tmp_path):
     copy = tmp_path / path.name
     copy.write_bytes(path.read_bytes())

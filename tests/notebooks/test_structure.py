@@ -7,7 +7,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import results
 import stamp
+
+import diffgauss as dg
+from diffgauss.notebook import lesson
 
 ROOT = Path(__file__).resolve().parents[2]
 PATHS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -85,7 +89,7 @@ def test_images_have_alt_text(notebook):
 def test_title_neighbours_and_card(path, notebook):
     k = PATHS.index(path)
     first = notebook.cells[0].source
-    assert f"Notebook {k + 1} / {len(PATHS)} " in first
+    assert f"Notebook {k + 1} of " in first
     for neighbour in PATHS[max(k - 1, 0) : k + 2]:
         assert neighbour == path or f"({neighbour.name})" in first
     card = tagged(notebook, "card").source
@@ -131,6 +135,32 @@ def checks(notebook):
 def test_check_numbers_are_unique(notebook):
     numbers = [str(n) for n, _ in checks(notebook)]
     assert len(numbers) == len(set(numbers))
+
+
+def claimed(notebook):
+    """The id that each call of ``lesson.claim`` names."""
+    for cell in code(notebook):
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.Call) and node.args and ast.unparse(node.func) in ("claim", "dg.lesson.claim"):
+                yield ast.literal_eval(node.args[0])
+
+
+def test_claims_take_their_words_from_the_list(notebook):
+    assert not [c.source for c in code(notebook) if re.search(r"\bClaim\b", c.source)]
+    assert set(claimed(notebook)) <= set(lesson.listed())
+
+
+def test_every_judged_claim_is_in_one_ledger():
+    books = [nbformat.read(path, as_version=4) for path in PATHS]
+    names = [name for book in books for name in claimed(book)]
+    shown = [claim["id"] for book in books for claim in results.claims(book)]
+    colour = [row["id"] for row in dg.results("cifar10")["claims"]]
+    judged = sorted(name for name, entry in lesson.listed().items() if entry.judged)
+    assert sorted(names + colour) == sorted(shown) == judged
+
+
+def test_the_executed_ledger_has_the_words_of_the_list(notebook):
+    assert not results.reworded(notebook), "needs `make notebooks`"
 
 
 def unguarded(notebook):

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 import diffgauss as dg
-from diffgauss._softmax import in_blocks
+from diffgauss.blocks import in_blocks
 
 WORKER = Path(__file__).with_name("worker.py")
 
@@ -85,7 +86,5 @@ def test_a_run_of_the_zoo_in_two_processes_from_the_command_line(tmp_path):
             process.kill()
     subprocess.run([*command, "--into", str(both), "--steps", "96"], env=env, check=True)
     subprocess.run([*command, "--into", str(alone), "--steps", "96"], env=env, check=True)
-    this = dg.zoo.run("n64-w4")
-    state = dg.TrainState.start(dg.zoo.untrained(this), this.config)
-    two, one = (dg.zoo._read(p / "n64-w4.state.safetensors", this, 96, state)["losses"] for p in (both, alone))
+    two, one = (load_file(p / "n64-w4.state.safetensors")["['losses']"] for p in (both, alone))
     np.testing.assert_allclose(two, one, rtol=1e-4)

@@ -2,7 +2,9 @@
 
 import pytest
 from decks import page as deck
-from fixtures import decks as decks  # a second conftest.py would hide the first
+from fixtures import (
+    decks as decks,  # a second conftest.py would hide the first
+)
 from fixtures import visit as visit
 from lab import browser as browser
 from pages import ROOT, SHOTS

@@ -8,8 +8,8 @@ from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
 from diffgauss import parallel
-from diffgauss._core import Sigma, check_event, check_points, expand, pytree, static
-from diffgauss._softmax import in_blocks, of_points, softmax_mean
+from diffgauss.blocks import in_blocks, of_points, softmax_mean
+from diffgauss.core import Sigma, check_event, check_points, expand, pytree, static
 
 
 @pytree

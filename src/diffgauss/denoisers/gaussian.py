@@ -3,13 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
 from diffgauss import parallel
-from diffgauss._core import Sigma, check_event, check_points, expand, pytree
+from diffgauss.core import Sigma, check_event, check_points, expand, pytree
+from diffgauss.moments import principal_components
 
 
 @pytree
@@ -40,9 +40,9 @@ class GaussianDenoiser:
         full = min(n - 1, d)
         if rank is not None and not 1 <= rank <= full:
             raise ValueError(f"rank = {rank}; {n} points in {d} dimensions need 1 ≤ rank ≤ {full}")
-        U, lam = _principal_components(y, mean, mesh)
+        U, lam = principal_components(y, mean, mesh)
         keep = full if rank is None else rank
-        arrays = (mean.reshape(data.shape[1:]), U[:, :keep], np.maximum(lam[:keep], 0))
+        arrays = (mean.reshape(data.shape[1:]), U[:, :keep], lam[:keep])
         return cls(*parallel.replicate(arrays, mesh))
 
     @jax.jit
@@ -72,39 +72,3 @@ class GaussianDenoiser:
         """U (gain ⊙ Uᵀz): z (b, d), gain (b, r) or (1, r)."""
         coefficients = jnp.matmul(z, self.U, precision="highest")
         return jnp.matmul(gain * coefficients, self.U.T, precision="highest")
-
-
-def _principal_components(y: np.ndarray, mean: np.ndarray, mesh: Mesh | None) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvectors (d, ·) and eigenvalues, largest first, of (1/N) Σᵢ (yᵢ − u)(yᵢ − u)ᵀ in float64."""
-    n, d = y.shape
-    if n <= d:
-        _, s, Vt = np.linalg.svd(y - mean, full_matrices=False)
-        return Vt.T, s**2 / n
-    lam, U = np.linalg.eigh((_scatter(y, mean) if mesh is None else _scatter_over(y, mean, mesh)) / n)
-    return U[:, ::-1], lam[::-1]
-
-
-def _scatter(y: np.ndarray, mean: np.ndarray, chunk: int = 4096) -> np.ndarray:
-    """Σᵢ (yᵢ − u)(yᵢ − u)ᵀ on the host."""
-    total = np.zeros((y.shape[1], y.shape[1]))
-    for start in range(0, len(y), chunk):
-        z = y[start : start + chunk] - mean
-        total += z.T @ z
-    return total
-
-
-def _scatter_over(y: np.ndarray, mean: np.ndarray, mesh: Mesh, chunk: int = 1024) -> np.ndarray:
-    """The same sum, each device adding its own rows; NaN marks padding."""
-    d = y.shape[1]
-    padding = np.full((-len(y) % chunk, d), np.nan, y.dtype)
-
-    def part(blocks):
-        def add(total, rows):
-            z = jnp.where(jnp.isnan(rows), 0, rows - mean[None])
-            return total + jnp.matmul(z.T, z, precision="highest"), None
-
-        return lax.psum(lax.scan(add, jnp.zeros((d, d)), blocks)[0], parallel.AXIS)
-
-    with parallel.float64():
-        blocks = parallel.split(np.concatenate([y, padding]).reshape(-1, chunk, d), mesh, np.nan)
-        return np.asarray(jax.jit(parallel.over(part, mesh))(blocks))

@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from diffgauss._core import Denoiser, Sigma, check_denoiser, check_sigmas, expand, pytree
+from diffgauss.core import Denoiser, Sigma, check_denoiser, check_event, check_sigmas, expand, pytree
 
 
 @pytree
@@ -46,14 +46,12 @@ class LinearDenoiser:
 
     @jax.jit
     def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
-        """D_L(x; σ): x (b, *event), sigma () or (b,) > 0. Raises ValueError unless x has d numbers an event.
+        """D_L(x; σ): x (b, *event), sigma () or (b,) > 0. Raises ValueError for another event shape.
 
         One σ for all costs two levels' products, a σ for each member those of all n levels.
         """
-        z = x.reshape(len(x), -1)
-        n, d, _ = self.W.shape
-        if z.shape[1] != d:
-            raise ValueError(f"x has shape {x.shape}; needs (b, *event) with {d} numbers an event")
+        check_event(x, self.b.shape[1:])
+        z, n = x.reshape(len(x), -1), len(self.W)
         place, right = self._place(expand(sigma, z)), z
         if self.V is not None:
             right = jnp.matmul(z, self.V, precision="highest")
@@ -64,7 +62,8 @@ class LinearDenoiser:
             weight = jnp.maximum(0, 1 - abs(place - k))
             return total + weight * (jnp.matmul(right, W.T, precision="highest") + b[None]), None
 
-        total = lax.scan(add, jnp.zeros_like(z), levels)[0].reshape(x.shape)
+        start = jnp.zeros(z.shape, jnp.result_type(z, self.W))
+        total = lax.scan(add, start, levels)[0].reshape(x.shape).astype(x.dtype)
         return total if self.base is None else self.base(x, sigma) + total
 
     def _place(self, sigma):

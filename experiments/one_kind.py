@@ -1,0 +1,145 @@
+"""What the section "One kind of image" of docs/claims.md is judged by, besides the scores in zoo.json.
+
+python experiments/one_kind.py [PART ...] [--out PATH]     the parts: by default all, see PARTS
+
+A network that is not in the zoo yet is left out, and so is one of X-rays or colour images that are not at hand
+(DIFFGAUSS_PNEUMONIAMNIST, DIFFGAUSS_CIFAR10). The record says which were there.
+"""
+
+import argparse
+from itertools import combinations
+from pathlib import Path
+
+import jax
+import numpy as np
+from record import before, save
+
+import diffgauss as dg
+from diffgauss.results import folder
+from diffgauss.zoo import runs
+
+LEVELS = np.asarray(dg.karras_sigmas(10), float)
+SEEDS = {
+    "sneakers": ("sneaker-n3000", "sneaker-n3000-seed1", "sneaker-n3000-seed2"),
+    "T-shirts": ("tshirt-n3000", "tshirt-n3000-seed1"),
+    "X-rays": ("xray-n3400", "xray-n3400-seed1"),
+    "ten classes": ("n60000", "n60000-seed1"),
+    "colour": ("cifar-n50000", "cifar-n50000-seed1"),
+}
+"""Networks of the same images, which differ in weights, batches and noise."""
+
+DISTILLED = (*SEEDS["sneakers"], *(f"sneaker-n{n}{seed}" for n in (64, 16) for seed in ("", "-seed1", "-seed2")))
+
+
+def there(name: str) -> bool:
+    """Whether the network is in the zoo and its images are at hand."""
+    try:
+        runs.data(name)
+    except (FileNotFoundError, ModuleNotFoundError, ValueError):
+        return False
+    return name in dg.zoo.shipped()
+
+
+def held(name: str, k: int | None = None) -> np.ndarray:
+    """The held-out images, shuffled, or k of them."""
+    images = runs.held_out(name)
+    return dg.subset(images, min(k or len(images), len(images)), seed=runs.SUBSET_SEED)
+
+
+def pull() -> dict:
+    """a of equation 34 for each pair of seeds, and c* of each seed, on up to 4000 held-out images: {σ: …}."""
+    found: dict[str, dict] = {}
+    for kind, names in SEEDS.items():
+        names = [name for name in names if there(name)]
+        if len(names) < 2:
+            continue
+        x0, D_G = held(names[0], 4000), dg.GaussianDenoiser.from_data(dg.zoo.data(names[0]))
+        nets, key = {name: dg.zoo.load(name) for name in names}, jax.random.key(40)
+        found[kind] = {"images": len(x0), "pull": {}, "excess": {}}
+        for i, s in enumerate(LEVELS[4:8]):
+            own = jax.random.fold_in(key, i)
+            found[kind]["pull"][f"{s:.3g}"] = {
+                f"{a}, {b}": dg.pull(nets[a], nets[b], D_G, x0, s, key=own) for a, b in combinations(names, 2)
+            }
+            found[kind]["excess"][f"{s:.3g}"] = {n: dg.excess(D, D_G, x0, s, key=own) for n, D in nets.items()}
+        print(kind, found[kind]["pull"], flush=True)
+    return found
+
+
+def cosine() -> dict:
+    """Median centred cosine of the samples of two networks (C10s), of the same noises and of different ones."""
+    pairs = {
+        "halves": [("sneaker-n3000", "sneaker-n3000-other")],
+        "64": list(combinations([f"sneaker-n64{s}" for s in ("", "-seed1", "-seed2")], 2)),
+        "256": list(combinations([f"sneaker-n256{s}" for s in ("", "-seed1", "-seed2")], 2)),
+        "256, width 4": list(combinations([f"sneaker-n256-w4{s}" for s in ("", "-seed1", "-seed2")], 2)),
+    }
+    drawn, found = {}, {}
+    for kind, both in pairs.items():
+        for pair in both:
+            if not all(map(there, pair)):
+                continue
+            for name in pair:
+                if name not in drawn:
+                    drawn[name] = np.asarray(dg.sample(dg.zoo.load(name), dg.zoo.noise(), dg.karras_sigmas(18)))
+            a, b = (drawn[name] for name in pair)
+            mean = (runs.data(pair[0]).mean(0) + runs.data(pair[1]).mean(0)) / 2
+            found.setdefault(kind, {})[", ".join(pair)] = {
+                "same noise": dg.sample_cosine(a, b, mean=mean),
+                "other noise": dg.sample_cosine(a, np.roll(b, 1, 0), mean=mean),
+            }
+    return found
+
+
+def distilled() -> dict:
+    """C4s, C5s and C8s: the plain D_L of each network, its distance from D_θ and, cross-fit, from D_G."""
+    found = {}
+    for name in filter(there, DISTILLED):
+        D, D_G = dg.zoo.load(name), dg.GaussianDenoiser.from_data(dg.zoo.data(name))
+        images, key = held(name), jax.random.key(41)
+        fitted, fresh = np.split(images, [3 * len(images) // 4])
+        D_L = dg.distill(D, fitted, LEVELS, key=key, samples=16384, base=D_G, ridge=0)
+        rows = []
+        for i, s in enumerate(LEVELS):
+            own = jax.random.fold_in(key, i)
+            apart = dg.linear_distance(D, D_G, images, s, key=own)
+            x = dg.noisy(fresh, s, 1000, key=own)
+            rows.append({
+                "sigma": float(s), "D_L to D_θ": float(dg.score_rmse(D_L, D, x, s)),
+                "D_G to D_θ": float(dg.score_rmse(D_G, D, x, s)), "square": apart, "nmse": apart.nmse,
+                "components": float(np.diag(dg.pc_similarity(D_L.W[i], D_G.U, k=10)).mean()),
+            })  # fmt: skip
+            print(name, rows[-1], flush=True)
+        found[name] = rows
+    return found
+
+
+PARTS = {"pull": pull, "cosine": cosine, "distilled": distilled}
+WHAT = "Networks of one kind of image: pull of pairs of seeds, cosines of samples, plain linear maps."
+
+
+def bias(part: dict) -> str:
+    """The verdict on sneakers, as docs/claims.md has it: found, excluded or undecided."""
+    pairs = [e for s in ("1.5", "0.47") for e in part["sneakers"]["pull"][s].values()]
+    if len(pairs) < 6:
+        return "needs three seeds"
+    if all(high < 1 for _, _, high in pairs):
+        return "found"
+    return "excluded" if all(low >= 0.98 for _, low, _ in pairs) else "undecided"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
+    parser.add_argument("--out", type=Path, default=folder() / "one_kind.json")
+    options = parser.parse_args()
+    numbers = before(options.out)
+    for part in options.parts or PARTS:
+        numbers[part] = PARTS[part]()
+        if "pull" in numbers:
+            numbers["bias"] = bias(numbers["pull"])
+        save(options.out, WHAT, "python experiments/one_kind.py", numbers)
+
+
+if __name__ == "__main__":
+    main()

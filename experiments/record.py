@@ -1,0 +1,35 @@
+"""How a script in experiments/ or benchmarks/ writes what it measured."""
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from diffgauss import files
+from diffgauss.zoo.runs import computer
+
+HEAD = ("what", "command", "date", "machine")
+
+
+def save(path: Path, what: str, command: str, numbers: dict[str, Any]) -> None:
+    """Write a record: what it is, the command, today's date, the machine with its versions, and the numbers.
+
+    Floats are kept to five digits, because a record is read by people too.
+    """
+    record = dict(zip(HEAD, (what, command, date.today().isoformat(), computer()), strict=True))
+    files.write(path, json.dumps(record | short(numbers), indent=1, ensure_ascii=False) + "\n")
+
+
+def before(path: Path) -> dict[str, Any]:
+    """The numbers of an earlier record, empty where there is none."""
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return {key: value for key, value in known.items() if key not in HEAD}
+
+
+def short(x: Any) -> Any:
+    """Floats to five digits, in lists and dictionaries."""
+    if isinstance(x, dict):
+        return {key: short(value) for key, value in x.items()}
+    if isinstance(x, list | tuple):
+        return [short(value) for value in x]
+    return float(f"{x:.5g}") if isinstance(x, float) else x

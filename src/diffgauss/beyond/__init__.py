@@ -1,0 +1,1 @@
+"""Closed forms beyond D_M and D_G, and the theory of finite samples."""

@@ -1,0 +1,100 @@
+"""A softmax average over more points than fit in memory: one pass, block by block."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int
+
+from diffgauss import parallel
+
+FAR = 1e15
+"""Half norm of padding: weight 0 for every σ from 1e-10 to 1e6, and finite, so that gradients are too."""
+
+
+def softmax_mean(
+    score: Callable[[Any], Float[Array, " b m"]],
+    mix: Callable[[Float[Array, " b m"], Any], Float[Array, " b *out"]],
+    blocks: Any,
+    mesh: Mesh | None = None,
+    *,
+    beta: Float[Array, " b"] | float = 1.0,
+) -> tuple[Float[Array, " b *out"], Float[Array, " b"]]:
+    """Σᵢ e^{βsᵢ} vᵢ / Z with Z = Σᵢ e^{βsᵢ}, and log Z, for any number of blocks in the memory of one.
+
+    blocks: a pytree with a leading axis of blocks. score(block) gives the scores sᵢ of its m members for each
+    of b queries; mix(w, block) gives Σ w v over the block. mesh: the blocks are split over its devices, whose parts
+    merge by their log Z. The running maximum keeps every exponent ≤ 0; it is subtracted before β multiplies, since
+    e^{βs − βs'} may overflow by rounding where β is large.  Milakov & Gimelshein (2018), Algorithm 3.
+    """
+    if mesh is not None:
+        return parallel.over(lambda part: parallel.merge(*softmax_mean(score, mix, part, beta=beta)), mesh)(blocks)
+
+    def step(carry, block):
+        top, total, mean = carry
+        scores = score(block)
+        new_top = jnp.maximum(top, scores.max(-1))
+        weights = jnp.exp(scale[:, None] * (scores - new_top[:, None]))
+        shrink = jnp.exp(scale * (top - new_top))
+        part = mix(weights, block)
+        mean = mean * shrink.reshape(shrink.shape + (1,) * (part.ndim - 1)) + part
+        return (new_top, total * shrink + weights.sum(-1), mean), None
+
+    first = jax.tree.map(lambda leaf: leaf[0], blocks)
+    scores = jax.eval_shape(score, first)
+    out = jax.eval_shape(mix, scores, first)
+    scale = jnp.broadcast_to(jnp.asarray(beta, scores.dtype), scores.shape[:1])
+    start = jnp.full_like(scale, -jnp.inf), jnp.zeros_like(scale), jnp.zeros(out.shape, out.dtype)
+    (top, total, mean), _ = jax.lax.scan(step, start, blocks)
+    return mean / total.reshape(total.shape + (1,) * (mean.ndim - 1)), scale * top + jnp.log(total)
+
+
+def of_points(z: Float[Array, " b d"]) -> tuple[Callable, Callable]:
+    """score and mix for blocks (y, ‖y‖²/2): scores −‖z − y‖²/2 + ‖z‖²/2, values y.  Equation 4 with β = 1/σ²."""
+
+    def score(block):
+        y, half_norm = block
+        return jnp.matmul(z, y.T, precision="highest") - half_norm[None]
+
+    def mix(weights, block):
+        return jnp.matmul(weights, block[0], precision="highest")
+
+    return score, mix
+
+
+def in_blocks(
+    points: np.ndarray, block: int, center: np.ndarray, mesh: Mesh | None = None
+) -> tuple[Float[Array, " n_blocks m d"], Float[Array, " n_blocks m"], Int[Array, " n_blocks m"]]:
+    """yᵢ − c in blocks of m ≤ block rows, ‖yᵢ − c‖²/2, and the row numbers i; mesh: an equal share on each device.
+
+    Padding is rows at c with number −1 whose half norm is ``FAR``, so that their weight exp(−FAR/σ²) is 0. It comes
+    last on each device: no device sees a maximum that is padding's, whose rounding exp would blow up.
+    points: (N, d); center: (d,) float64. Less the mean, distances ‖x‖²/2 − x·y + ‖y‖²/2 are accurate in float32.
+    Raises ValueError unless block ≥ 1, there is a point for each device, and half norms are far below FAR.  For
+    equation 4.
+    """
+    n, shares = len(points), 1 if mesh is None else mesh.size
+    if block < 1:
+        raise ValueError(f"block = {block}; needs block ≥ 1 points")
+    if n < shares:
+        raise ValueError(f"got {n} points; needs at least one for each of {shares} devices")
+    share = -(-n // shares)
+    m = min(block, share)
+    rows = np.full((shares, -(-share // m) * m), -1)
+    for row, part in zip(rows, np.array_split(np.arange(n), shares), strict=True):
+        row[: len(part)] = part
+    rows = rows.reshape(-1, m)
+    centred = np.zeros((*rows.shape, points.shape[1]), jnp.zeros(()).dtype)
+    half_norms = np.full(rows.shape, FAR, centred.dtype)
+    for y, half_norm, row in zip(centred, half_norms, rows, strict=True):
+        z = points[row[row >= 0]] - center
+        y[: len(z)], half_norm[: len(z)] = z, np.einsum("ij,ij->i", z, z) / 2
+    if (largest := half_norms[rows >= 0].max()) > FAR / 100:
+        raise ValueError(
+            f"a point has ‖y − mean‖²/2 = {largest:.1e}; needs {FAR / 100:.0e} or less: scale the data"
+        )
+    rows = rows.astype(np.int32)
+    return parallel.split(centred, mesh), parallel.split(half_norms, mesh), parallel.split(rows, mesh)

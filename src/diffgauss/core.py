@@ -1,0 +1,124 @@
+"""The one contract, D(x, σ) → x̂, and what every module needs to keep it."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any, Protocol, TypeVar, dataclass_transform, runtime_checkable
+
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
+
+Sigma = Float[Array, ""] | Float[Array, " b"] | float
+"""A noise level: one for the whole batch, or one for each of its b members."""
+
+T = TypeVar("T")
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """Any pure callable D(x, σ) → x̂ ≈ E[x₀ | x] that is also a pytree.
+
+    x: (b, *event) noisy points; sigma: () or (b,) > 0, in units of the data; the result has x's shape.
+    A plain function joins as ``jax.tree_util.Partial(f)``.
+    """
+
+    def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]: ...
+
+
+@jax.jit
+def apply(D: Denoiser, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
+    """D(x; σ), compiled once for each kind of denoiser and shape."""
+    return D(x, sigma)
+
+
+@dataclass_transform(frozen_default=True)
+def pytree(cls: type[T]) -> type[T]:
+    """Class decorator: a frozen dataclass that is a JAX pytree.
+
+    A field made with ``static()`` is part of the structure (a new value means a new trace); all others are
+    leaves or subtrees. Unflattening bypasses ``__init__``, so a constructor may validate and still survive
+    ``vmap``, ``eval_shape`` and ``.lower``, which rebuild the object around things that are not arrays.
+    """
+    data_class = dataclasses.dataclass(frozen=True, eq=False)(cls)  # type: ignore[type-var]
+    fields = dataclasses.fields(data_class)  # type: ignore[arg-type]
+    leaves = tuple(f.name for f in fields if not f.metadata.get("static"))
+    statics = tuple(f.name for f in fields if f.metadata.get("static"))
+
+    def flatten(obj: T) -> tuple[tuple, tuple]:
+        keyed = tuple((jax.tree_util.GetAttrKey(name), getattr(obj, name)) for name in leaves)
+        return keyed, tuple(getattr(obj, name) for name in statics)
+
+    def unflatten(aux: tuple, children: Iterable) -> T:
+        obj = object.__new__(data_class)
+        for name, value in zip(leaves + statics, (*children, *aux), strict=True):
+            object.__setattr__(obj, name, value)
+        return obj
+
+    jax.tree_util.register_pytree_with_keys(data_class, flatten, unflatten)
+    return data_class
+
+
+def static() -> Any:
+    """A dataclass field that is part of a pytree's structure, not of its values."""
+    return dataclasses.field(metadata={"static": True})
+
+
+def expand(sigma: Sigma, x: Float[Array, " b *event"]) -> Float[Array, "..."]:
+    """σ as an array that broadcasts against x: () → (1, …, 1), (b,) → (b, 1, …, 1).
+
+    Raises ValueError when σ is neither one level nor one for each member of the batch.
+    """
+    level = jnp.asarray(sigma, x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else float)
+    if level.ndim > 1 or (level.ndim == 1 and level.shape[0] != x.shape[0]):
+        raise ValueError(f"sigma has shape {level.shape}; a batch x of shape {x.shape} needs () or ({x.shape[0]},)")
+    return level.reshape(level.shape + (1,) * (x.ndim - level.ndim))
+
+
+def check_denoiser(D: Any) -> None:
+    """Raise TypeError unless D is a callable pytree of arrays."""
+    if not callable(D):
+        raise TypeError(f"got {type(D).__name__}; a denoiser needs to be callable as D(x, sigma)")
+    for leaf in jax.tree.leaves(D):
+        if not isinstance(leaf, jax.Array | np.ndarray | np.generic | float | int | complex):
+            raise TypeError(
+                f"the denoiser holds a {type(leaf).__name__}, which is not an array; "
+                "wrap a plain function f as jax.tree_util.Partial(f)"
+            )
+
+
+def check_sigmas(sigmas: ArrayLike) -> None:
+    """Raise ValueError unless σ_0 > σ_1 > … > 0 (only where the values are known, so not under a trace)."""
+    if np.ndim(sigmas) != 1 or np.size(sigmas) == 0:
+        raise ValueError(f"sigmas has shape {np.shape(sigmas)}; a grid needs shape (n,) with n ≥ 1")
+    if isinstance(sigmas, jax.core.Tracer):
+        return
+    grid = np.asarray(sigmas, np.float64)
+    if not (np.isfinite(grid).all() and (grid > 0).all()):
+        raise ValueError(f"sigmas = {grid}; every level needs to be finite and > 0")
+    if not (np.diff(grid) < 0).all():
+        raise ValueError(f"sigmas = {grid}; a grid needs to decrease strictly")
+
+
+def check_points(data: ArrayLike, name: str = "data", *, at_least: int = 1) -> None:
+    """Raise ValueError unless data is (N, *event), floating, finite, and N ≥ at_least."""
+    shape, dtype = np.shape(data), getattr(data, "dtype", np.asarray(data).dtype)
+    if len(shape) < 2 or 0 in shape[1:]:
+        raise ValueError(f"{name} has shape {shape}; needs (N, *event), one point a row")
+    if shape[0] < at_least:
+        raise ValueError(f"{name} holds {shape[0]} point(s); needs at least {at_least}")
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"{name} has dtype {dtype}; needs floating point, images scaled to [-1, 1]")
+    if isinstance(data, jax.core.Tracer):
+        return
+    finite = np.isfinite(data).reshape(shape[0], -1).all(1)
+    if not finite.all():
+        raise ValueError(f"{name}[{int(np.argmin(finite))}] has NaN or infinite values; needs finite ones")
+
+
+def check_event(x: ArrayLike, event: tuple[int, ...], name: str = "x") -> None:
+    """Raise ValueError unless x is (b, *event) with b ≥ 1."""
+    if np.ndim(x) != len(event) + 1 or np.shape(x)[1:] != tuple(event) or not len(x):  # type: ignore[arg-type]
+        raise ValueError(f"{name} has shape {np.shape(x)}; needs (b, {', '.join(map(str, event))}), b ≥ 1")

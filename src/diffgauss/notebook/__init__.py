@@ -1,0 +1,1 @@
+"""What the notebooks need besides kernels: figures, sliders, exercises, checks."""

@@ -1,0 +1,200 @@
+"""What every notebook does the same way: report the environment, check numbers, mark exercises, keep the ledger."""
+
+import importlib.metadata
+import math
+import platform
+import tomllib
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+from IPython.display import display
+from packaging.requirements import Requirement
+
+from diffgauss.notebook.solutions import EXERCISES
+
+Verdict = Literal["holds", "partly", "fails"]
+_outcomes: dict[str, bool] = {}
+
+
+def env_report() -> None:
+    """Print Python, package versions and device; warn about each package outside the window that is tested.
+
+    The window is that of the installed package's own requirements.
+    """
+    lines = [f"Python {platform.python_version()}"]
+    for text in importlib.metadata.requires("diffgauss") or []:
+        requirement = Requirement(text)
+        if requirement.marker is not None:  # an extra: not needed to run a notebook
+            continue
+        version = importlib.metadata.version(requirement.name)
+        lines.append(f"{requirement.name} {version}")
+        if not requirement.specifier.contains(version, prereleases=True):
+            warnings.warn(
+                f"{requirement.name} {version} is outside the tested window {requirement.specifier}",
+                stacklevel=2,
+            )
+    device = jax.devices()[0]
+    print(f"diffgauss {importlib.metadata.version('diffgauss')} on {jax.device_count()} × {device.device_kind}")
+    print(", ".join(lines))
+
+
+def check(
+    number: int | str,
+    value: Any,
+    quoted: float | None = None,
+    *,
+    text: str,
+    tol: float | None = None,
+    below: float | None = None,
+    above: float | None = None,
+) -> None:
+    """|value − quoted| ≤ tol, and/or above ≤ value ≤ below: print the quoted figures and whether they stand.
+
+    number: the objective's number, with a letter for a second check ("2b"); text: what the value is. The
+    digits of value are printed only where the check fails, so that a right run prints the same on every
+    machine. Raises ValueError when there is nothing to compare with.
+    """
+    if (quoted is None) != (tol is None) or (quoted is None and below is None and above is None):
+        raise ValueError(
+            f"check {number}: got quoted={quoted}, tol={tol}, below={below}, above={above}; "
+            "needs quoted with tol, or a bound"
+        )
+    value = float(value)
+    passed, claims = math.isfinite(value), []
+    if quoted is not None and tol is not None:
+        passed &= abs(value - quoted) <= tol
+        claims.append(f"= {quoted:g} ± {tol:g}")
+    if below is not None:
+        passed &= value <= below
+        claims.append(f"≤ {below:g}")
+    if above is not None:
+        passed &= value >= above
+        claims.append(f"≥ {above:g}")
+    statement = f"check {number}: {text} {', '.join(claims)}"
+    print(f"✓ {statement}" if passed else f"✗ {statement} FAILED: got {value:.6g}")
+    _outcomes[f"check {number}"] = passed
+
+
+def exercise(name: str, answer: Any = None) -> Any:
+    """Say whether an answer is not attempted, right, or needs a hint; return the reference, so Run-all goes on.
+
+    Raises ValueError for an unknown exercise.
+    """
+    if name not in EXERCISES:
+        raise ValueError(f"got exercise {name!r}; there are {', '.join(EXERCISES)}")
+    solution = EXERCISES[name]
+    if answer is None:
+        print(f"Exercise {name}: not attempted yet; set `answer` and run this cell again.")
+        return solution.reference
+    try:
+        right = solution.agrees(answer)
+    except Exception as error:  # whatever a student's code raises is an answer that is not right yet
+        print(f"Exercise {name}: your answer raised {type(error).__name__}: {error}")
+        right = False
+    print(f"Exercise {name}: right." if right else f"Exercise {name}: not yet. Hint: {solution.hint}")
+    return solution.reference
+
+
+class Claim(NamedTuple):
+    """A row of the ledger: the paper's claim and number, ours with its interval, and the verdict.
+
+    why: for a verdict other than "holds", which part falls short, and the reason as far as it is known.
+    """
+
+    id: str
+    claim: str
+    paper: str
+    ours: str
+    criterion: str
+    verdict: Verdict
+    recorded: Verdict
+    scale: str
+    why: str = ""
+
+
+class Listed(NamedTuple):
+    """An entry of claims.toml: the claim, the paper's number, and what decides it.
+
+    criterion: holds when; partly: partly when, empty where a claim holds or fails; section: its heading in
+    docs/claims.md; judged: the networks of that section are trained.
+    """
+
+    id: str
+    section: str
+    claim: str
+    paper: str
+    criterion: str
+    partly: str = ""
+    judged: bool = True
+
+    @property
+    def rule(self) -> str:
+        """The criterion, with what is "partly"."""
+        return f"{self.criterion}; partly: {self.partly}" if self.partly else self.criterion
+
+
+LIST = Path(__file__).with_name("claims.toml")
+"""The one list of claims."""
+
+
+@cache
+def listed(path: Path = LIST) -> dict[str, Listed]:
+    """The claims of the list by id, in its order. Raises ValueError for an id that it has twice."""
+    page = tomllib.loads(path.read_text(encoding="utf-8"))
+    later, found = page["not_yet_judged"], {}
+    for entry in page["claim"]:
+        if entry["id"] in found:
+            raise ValueError(f"{path.name}: got {entry['id']!r} twice; needs one entry a claim")
+        found[entry["id"]] = Listed(**entry, judged=entry["section"] not in later)
+    return found
+
+
+def claim(id: str, *, ours: str, verdict: Verdict, recorded: Verdict, scale: str, why: str = "") -> Claim:
+    """The row of a claim: its words, the paper's number and the criterion are those of the list.
+
+    Raises ValueError for an id that the list does not have.
+    """
+    if id not in listed():
+        raise ValueError(f"got claim {id!r}; claims.toml has {', '.join(listed())}")
+    entry = listed()[id]
+    return Claim(id, entry.claim, entry.paper, ours, entry.rule, verdict, recorded, scale, why)
+
+
+def verdict(*parts: Any, need: int = 1) -> Verdict:
+    """All parts: holds; at least so many of them: partly."""
+    return "holds" if all(parts) else "partly" if sum(map(bool, parts)) >= need else "fails"
+
+
+CLAIMS = "application/vnd.diffgauss.claims+json"
+"""The type under which an executed notebook keeps its claims, for RESULTS.md."""
+
+
+def ledger(*claims: Claim) -> None:
+    """Show the claims as a table. A verdict is a finding; only one that differs from the recorded one fails.
+
+    Raises ValueError for a verdict other than "holds" without its why.
+    """
+    if silent := [c.id for c in claims if c.verdict != "holds" and not c.why]:
+        raise ValueError(f"{', '.join(silent)}: got no why; a verdict other than 'holds' needs its reason")
+    head = ("id", "claim", "paper", "ours", "criterion (docs/claims.md)", "verdict", "difference in scale")
+    rows = [head, ("---",) * len(head)]
+    for c in claims:
+        rows.append((c.id, c.claim, c.paper, c.ours, c.criterion, f"**{c.verdict}**", c.scale))
+        passed = c.verdict == c.recorded
+        _outcomes[f"verdict {c.id}"] = passed
+        if not passed:
+            print(f"✗ verdict {c.id}: got {c.verdict}, recorded {c.recorded}")
+    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    table += "".join(f"\n\n{c.id} {c.verdict}: {c.why}" for c in claims if c.why)
+    display({"text/markdown": table, CLAIMS: [c._asdict() for c in claims]}, raw=True)
+
+
+def summary() -> None:
+    """Print ``n of n checks passed`` (checks and recorded verdicts), and the names of those that failed."""
+    failed = [name for name, passed in _outcomes.items() if not passed]
+    print(f"{len(_outcomes) - len(failed)} of {len(_outcomes)} checks passed")
+    if failed:
+        print("failed: " + ", ".join(failed))
