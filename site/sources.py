@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -15,9 +16,10 @@ def numbered(path: Path) -> str:
 
 CONTENTS = {
     "Notebooks": [numbered(path) for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))],
-    "Findings": ["RESULTS", "docs/claims", "benchmarks/README", "benchmarks/PRESETS"],
+    "Findings": ["RESULTS", "docs/claims", "benchmarks/README", "docs/presets"],
     "Teaching": ["teaching/README"],
-    "Reference": ["site/api", "data/README", "data/zoo/README", "CONTRIBUTING"],
+    "Reference": ["site/api", "data/README", "data/zoo/README"],
+    "Project": ["CONTRIBUTING", "CHANGELOG", "SECURITY"],
 }
 
 
@@ -30,21 +32,19 @@ def contents() -> str:
 
 
 def modules() -> str:
-    """A section for each layer, from the table in CONTRIBUTING.md, with the docstrings of its public modules."""
+    """A section for each floor of the import contract in pyproject.toml, with the docstrings of its modules."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (floors,) = [c["layers"] for c in project["tool"]["importlinter"]["contracts"] if c["type"] == "layers"]
     text = ""
-    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    for layer, row in re.findall(r"(?m)^\| (\d) \| (.*) \|$", table):
-        text += f"\n## Layer {layer}\n"
-        for name in re.findall(r"`(\w+)/?`", row):
-            folder = ROOT / "src" / "diffgauss" / name
-            names = [f"{name}.{p.stem}" for p in sorted(folder.glob("[!_]*.py"))] if folder.is_dir() else [name]
-            for module in names:
-                if not module.startswith("_") or module == "_core":
-                    members = (
-                        "" if module == "cli" else "\n   :members:"
-                    )  # its signatures are full of typer's objects
-                    directive = f".. automodule:: diffgauss.{module}{members}"
-                    text += f"\n### {module}\n\n```{{eval-rst}}\n{directive}\n```\n"
+    for floor in floors:
+        rooms = floor.split(" | ")
+        text += f"\n## {', '.join(rooms)}\n"
+        for room in rooms:
+            folder = ROOT / "src" / "diffgauss" / room
+            for module in [f"{room}.{p.stem}" for p in sorted(folder.glob("[!_]*.py"))] or [room]:
+                members = "" if module == "cli" else "\n   :members:"  # its signatures are full of typer's objects
+                directive = f".. automodule:: diffgauss.{module}{members}"
+                text += f"\n### {module}\n\n```{{eval-rst}}\n{directive}\n```\n"
     return text
 
 
