@@ -1,7 +1,7 @@
 """The command line: ``diffgauss tour``, and ``diffgauss zoo list``, ``train``, ``verify``, ``score``, ``index``.
 
 Exit status: 0 done; 1 bad input, a damaged file or a check that failed, with one line on stderr; 2 a wrong option;
-130 stopped by Ctrl-C or SIGTERM, with what was done kept; 134 ended by JAX, where others of several processes are lost.
+130 stopped by Ctrl-C or SIGTERM, with what was done kept; 134 ended by JAX, others being lost.
 """
 
 import json
@@ -97,22 +97,28 @@ def show_around(
 
 
 def table(records: dict) -> str:
-    """The runs in a Markdown table, with dashes for those that are not in the records."""
+    """The runs in a Markdown table, with dashes for what is not in the records. Raises ValueError for odd ones."""
     rows = [COLUMNS, ("---",) * len(COLUMNS)]
     for name, run in zoo.entries().items():
-        of = {"cifar10": "CIFAR-10", "pneumoniamnist": "X-rays"}.get(run.dataset, ", ".join(run.classes or ()))
-        of = "upper body" if len(run.classes or ()) > 1 else of
-        seen = f"{run.n}{', part ' + str(run.part + 1) if run.part else ''}{', ' + of if of else ''}"
-        found = records.get(name)
-        last = found["scores"][str(run.steps)] if found else {}
-        wanted = [last.get("loss_ratio")]
-        wanted += [last[key][i][0] if key in last else None for key, i in SIGMAS.items()]
-        wanted += [last["r2"][E][0] if "r2" in last else None for E in ("D_G", "D_M")]
-        wanted += [last.get("GL"), last.get("memorized")]
-        values = ["–" if value is None else f"{value:.3f}" for value in wanted]
-        hours = f"{found['seconds'] / 3600:.2f}" if found else "–"
-        rows.append((name, seen, *map(str, (run.width, run.seed, run.steps)), *values, hours))
+        try:
+            rows.append(_row(name, run, records.get(name)))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"zoo.json says odd things of {name} ({error!r}); needs it as written") from error
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _row(name: str, run: runs.Run, found: dict | None) -> tuple[str, ...]:
+    of = {"cifar10": "CIFAR-10", "pneumoniamnist": "X-rays"}.get(run.dataset, ", ".join(run.classes or ()))
+    of = "upper body" if len(run.classes or ()) > 1 else of
+    seen = f"{run.n}{', part ' + str(run.part + 1) if run.part else ''}{', ' + of if of else ''}"
+    last = found["scores"][str(run.steps)] if found else {}
+    wanted = [last.get("loss_ratio")]
+    wanted += [last[key][i][0] if key in last else None for key, i in SIGMAS.items()]
+    wanted += [last["r2"][E][0] if "r2" in last else None for E in ("D_G", "D_M")]
+    wanted += [last.get("GL"), last.get("memorized")]
+    values = ["–" if value is None else f"{value:.3f}" for value in wanted]
+    hours = f"{found['seconds'] / 3600:.2f}" if found else "–"
+    return (name, seen, *map(str, (run.width, run.seed, run.steps)), *values, hours)
 
 
 @shelf.command("list")
