@@ -178,17 +178,38 @@ def test_no_retrace_for_other_data(factory):
 
 
 @EACH
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
-def test_half_precision_is_right_or_refused(factory, dtype):
-    D, want = make(factory), None
-    half = X.astype(dtype)
-    want = np.asarray(D(half.astype(jnp.float32), SIGMA))
-    try:
-        out = np.asarray(D(half, SIGMA), np.float32)
-    except (ValueError, TypeError) as error:
-        assert str(error).count("\n") == 0
-        return
-    np.testing.assert_allclose(out, want, atol=0.02 if dtype == jnp.float16 else 0.1)
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.int32, jnp.uint8])
+def test_half_precision_and_integers_are_computed_in_float32(factory, dtype):
+    D, given = make(factory), (3 * abs(X)).astype(dtype)
+    want = np.asarray(D(given.astype(jnp.float32), SIGMA))
+    for level in (SIGMA, np.float16(SIGMA), jnp.full(len(X), SIGMA, jnp.float16)):
+        out = D(given, level)
+        assert out.dtype == jnp.float32
+        np.testing.assert_allclose(out, want, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(D)(given, SIGMA), want, atol=1e-5)
+    np.testing.assert_allclose(D(np.asarray(given, np.float32).tolist(), SIGMA), want, atol=1e-5)
+
+
+@EACH
+@pytest.mark.parametrize("level", [0, -1.0, np.nan, np.inf, [1.0, 2.0, 0.0, 3.0], "one", None])
+def test_levels_that_cannot_be_are_refused(factory, level):
+    D = make(factory)
+    one_line(lambda: D(X, level))
+    one_line(lambda: D(X, sigma=level))
+
+
+@EACH
+@pytest.mark.parametrize("sigma", [2.7, 0.9, 0.05])
+def test_derivative_in_the_level(factory, sigma):
+    """Against a difference, also where the answer is one image and the derivative 0."""
+    D, h = make(factory), 1e-2 * sigma
+    f = jax.jit(lambda s: (D(X, s) * X).sum())
+    slope = float(f(sigma + h) - f(sigma - h)) / (2 * h)
+    if factory.startswith("Screened"):  # no reverse mode, see test_gradient
+        found = jax.jvp(f, (jnp.float32(sigma),), (jnp.float32(1),))[1]
+    else:
+        found = jax.grad(f)(jnp.float32(sigma))
+    assert float(found) == pytest.approx(slope, rel=2e-2, abs=2e-2)
 
 
 @EACH
@@ -255,7 +276,7 @@ def careless(D, x, sigma):
         (no_gradient, test_gradient),
         (retraced, test_shape_type_and_jit),
         (float32_only, test_float64),
-        (careless, lambda name: test_half_precision_is_right_or_refused(name, jnp.float16)),
+        (careless, lambda name: test_half_precision_and_integers_are_computed_in_float32(name, jnp.float16)),
     ],
     ids=lambda x: getattr(x, "__name__", "rule"),
 )
@@ -288,12 +309,14 @@ def test_the_denoiser_of_contributing_keeps_the_contract(monkeypatch):
     (code,) = re.findall(r"(?s)```python\n(.*?)```", CONTRIBUTING.read_text(encoding="utf-8"))
     assert len(re.sub(r'(?m)^\s*""".*\n|^\s*\n', "", code).splitlines()) <= 15
     names: dict[str, Any] = {"jax": jax, "jnp": jnp, "np": np, "Array": jax.Array, "ArrayLike": Any, "Float": Float}
-    names |= {name: getattr(core, name) for name in ("Sigma", "pytree", "check_points", "check_event", "expand")}
+    names |= {name: getattr(core, name) for name in ("Sigma", "pytree", "checked", "check_points", "check_event", "expand")}
     exec(compile(code, "CONTRIBUTING.md", "exec"), names)
     monkeypatch.setitem(RECIPES, "IsotropicDenoiser", names["IsotropicDenoiser"].from_data)
     for rule in (test_shape_type_and_jit, test_one_level_or_one_for_each_and_any_number, test_vmap, test_gradient,
                  test_no_retrace_for_other_data, test_float64, test_forward_derivative,
                  test_other_shapes_and_empty_batches_are_refused_in_one_line):  # fmt: skip
         rule("IsotropicDenoiser")
-    for dtype in (jnp.float16, jnp.bfloat16):
-        test_half_precision_is_right_or_refused("IsotropicDenoiser", dtype)
+    for dtype in (jnp.float16, jnp.bfloat16, jnp.int32):
+        test_half_precision_and_integers_are_computed_in_float32("IsotropicDenoiser", dtype)
+    for level in (0, np.nan, "one"):
+        test_levels_that_cannot_be_are_refused("IsotropicDenoiser", level)

@@ -1,11 +1,13 @@
 """A softmax average over more points than fit in memory: one pass, block by block."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
@@ -38,7 +40,7 @@ def softmax_mean(
         scores = score(block)
         new_top = jnp.maximum(top, scores.max(-1))
         weights = jnp.exp(scale[:, None] * (scores - new_top[:, None]))
-        shrink = jnp.exp(scale * (top - new_top))
+        shrink = jnp.exp(scale * jnp.where(jnp.isinf(top), 0, top - new_top))  # nothing is there to shrink at first
         part = mix(weights, block)
         mean = mean * shrink.reshape(shrink.shape + (1,) * (part.ndim - 1)) + part
         return (new_top, total * shrink + weights.sum(-1), mean), None
@@ -48,7 +50,7 @@ def softmax_mean(
     out = jax.eval_shape(mix, scores, first)
     scale = jnp.broadcast_to(jnp.asarray(beta, scores.dtype), scores.shape[:1])
     start = jnp.full_like(scale, -jnp.inf), jnp.zeros_like(scale), jnp.zeros(out.shape, out.dtype)
-    (top, total, mean), _ = jax.lax.scan(step, start, blocks)
+    (top, total, mean), _ = lax.scan(step, start, blocks)
     return mean / total.reshape(total.shape + (1,) * (mean.ndim - 1)), scale * top + jnp.log(total)
 
 
@@ -86,15 +88,32 @@ def in_blocks(
     rows = np.full((shares, -(-share // m) * m), -1)
     for row, part in zip(rows, np.array_split(np.arange(n), shares), strict=True):
         row[: len(part)] = part
-    rows = rows.reshape(-1, m)
-    centred = np.zeros((*rows.shape, points.shape[1]), jnp.zeros(()).dtype)
-    half_norms = np.full(rows.shape, FAR, centred.dtype)
-    for y, half_norm, row in zip(centred, half_norms, rows, strict=True):
-        z = points[row[row >= 0]] - center
+    rows = rows.reshape(-1, m).astype(np.int32)
+    dtype, largest = jnp.zeros(()).dtype, 0.0
+
+    def centred(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """y − c of these rows, and their half norms."""
+        nonlocal largest
+        y, half_norm = np.zeros((m, points.shape[1]), dtype), np.full(m, FAR, dtype)
+        z = points[block[block >= 0]] - center
         y[: len(z)], half_norm[: len(z)] = z, np.einsum("ij,ij->i", z, z) / 2
-    if (largest := half_norms[rows >= 0].max()) > FAR / 100:
+        largest = max(largest, half_norm[: len(z)].max(initial=0))
+        return y, half_norm
+
+    if mesh is None:
+        y, half_norms = jnp.zeros((*rows.shape, points.shape[1]), dtype), jnp.zeros(rows.shape, dtype)
+        for i, block_rows in enumerate(rows):  # one by one, so that no second copy of all is made
+            y, half_norms = _put((y, half_norms), centred(block_rows), i)
+    else:
+        parts = zip(*map(centred, rows), strict=True)
+        y, half_norms = (parallel.split(np.stack(part), mesh) for part in parts)
+    if largest > FAR / 100:
         raise ValueError(
             f"a point has ‖y − mean‖²/2 = {largest:.1e}; needs {FAR / 100:.0e} or less: scale the data"
         )
-    rows = rows.astype(np.int32)
-    return parallel.split(centred, mesh), parallel.split(half_norms, mesh), parallel.split(rows, mesh)
+    return y, half_norms, parallel.split(rows, mesh)
+
+
+@partial(jax.jit, donate_argnums=0)
+def _put(whole, part, i):
+    return jax.tree.map(lambda a, b: lax.dynamic_update_index_in_dim(a, b, i, 0), whole, part)

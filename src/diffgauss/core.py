@@ -1,13 +1,16 @@
 """The one contract, D(x, σ) → x̂, and what every module needs to keep it."""
 
 import dataclasses
-from collections.abc import Iterable
+import functools
+import inspect
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeVar, dataclass_transform, runtime_checkable
 
 import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
@@ -15,6 +18,10 @@ Sigma = Float[Array, ""] | Float[Array, " b"] | float
 """A noise level: one for the whole batch, or one for each of its b members."""
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable)
+
+LARGEST = 1e6
+"""Of a value in data. Images are scaled to [-1, 1]; squares of much larger numbers leave float32."""
 
 
 @runtime_checkable
@@ -26,6 +33,72 @@ class Denoiser(Protocol):
     """
 
     def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]: ...
+
+
+def checked(f: F) -> F:
+    """Decorator: what is called x, x1 or x2 becomes floating, and levels sigma and sigma_next are looked at.
+
+    Lists become arrays; integers and half precision become the default precision, in which all is computed. By
+    ValueError a level is refused whose shape is neither () nor (b,), and, where its value is known, so not under a
+    trace, one that is not finite and > 0 (sigma_next: ≥ 0).
+    """
+    names = [(k, name) for k, name in enumerate(inspect.signature(f).parameters) if name in (*_POINTS, *_LEVELS)]
+
+    @functools.wraps(f)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        given: dict[Any, Any] = dict(enumerate(args)) | kwargs
+        x = None
+        for k, name in names:
+            key = name if name in given else k
+            if key in given and name in _POINTS:
+                given[key] = x = floating(given[key], name)
+            elif key in given:
+                given[key] = _level(given[key], name, x)
+        own = [given.pop(k) for k in range(len(args))]
+        return f(*own, **given)
+
+    return call  # type: ignore[return-value]
+
+
+_POINTS, _LEVELS = ("x", "x1", "x2"), ("sigma", "sigma_next")
+
+
+def floating(x: Any, name: str = "x") -> Any:
+    """Points as an array of float32, or float64 where that is enabled. Raises ValueError for no numbers."""
+    x = x if isinstance(x, jax.Array) else np.asarray(x)
+    if not (jnp.issubdtype(x.dtype, jnp.floating) or jnp.issubdtype(x.dtype, jnp.integer)):
+        raise ValueError(f"{name} has dtype {x.dtype}; needs numbers, images scaled to [-1, 1]")
+    x = jnp.asarray(x)
+    return x if x.dtype in (jnp.float32, jnp.float64) else x.astype(float)
+
+
+def _level(sigma: Any, name: str, x: Any) -> Any:
+    if not isinstance(sigma, jax.Array):
+        sigma = np.asarray(sigma) if isinstance(sigma, list | tuple) else sigma
+        if not jnp.issubdtype(np.asarray(sigma).dtype, np.number):
+            raise ValueError(f"{name} = {sigma!r}; needs a number or an array of them")
+    if x is not None and np.ndim(sigma) and np.shape(sigma) != np.shape(x)[:1]:
+        wanted = f"() or ({len(x)},)" if np.ndim(x) else "()"
+        raise ValueError(f"{name} has shape {np.shape(sigma)}; a batch of shape {np.shape(x)} needs {wanted}")
+    if isinstance(sigma, jax.core.Tracer) or (isinstance(sigma, jax.Array) and not sigma.is_fully_addressable):
+        return sigma
+    value = np.asarray(sigma, np.float64)
+    if not (np.isfinite(value) & (value >= 0 if name == "sigma_next" else value > 0)).all():
+        raise ValueError(f"{name} = {sigma}; needs a finite level {'≥' if name == 'sigma_next' else '>'} 0")
+    return sigma
+
+
+def check_level(sigma: Any) -> None:
+    """Raise ValueError unless σ is finite and > 0 (only where its value is known, so not under a trace)."""
+    _level(sigma, "sigma", None)
+
+
+def in_batches(f: Callable[[Any, Any], Any], x: Any, sigma: Any, size: int) -> Any:
+    """f(x, σ) by at most so many members at a time, so that memory does not grow with the batch. σ: () or (b,)."""
+    if len(x) <= size:
+        return f(x, sigma)
+    levels = jnp.broadcast_to(sigma, x.shape[:1])
+    return lax.map(lambda one: jax.tree.map(lambda a: a[0], f(one[0][None], one[1])), (x, levels), batch_size=size)
 
 
 @jax.jit
@@ -103,7 +176,7 @@ def check_sigmas(sigmas: ArrayLike) -> None:
 
 
 def check_points(data: ArrayLike, name: str = "data", *, at_least: int = 1) -> None:
-    """Raise ValueError unless data is (N, *event), floating, finite, and N ≥ at_least."""
+    """Raise ValueError unless data is (N, *event), floating, at most ``LARGEST``, and N ≥ at_least."""
     shape, dtype = np.shape(data), getattr(data, "dtype", np.asarray(data).dtype)
     if len(shape) < 2 or 0 in shape[1:]:
         raise ValueError(f"{name} has shape {shape}; needs (N, *event), one point a row")
@@ -113,9 +186,12 @@ def check_points(data: ArrayLike, name: str = "data", *, at_least: int = 1) -> N
         raise ValueError(f"{name} has dtype {dtype}; needs floating point, images scaled to [-1, 1]")
     if isinstance(data, jax.core.Tracer):
         return
-    finite = np.isfinite(data).reshape(shape[0], -1).all(1)
-    if not finite.all():
+    if -LARGEST <= np.min(data) and np.max(data) <= LARGEST:  # type: ignore[operator]  # no copy; NaN is neither
+        return
+    largest = np.abs(np.asarray(data, np.float64)).reshape(shape[0], -1).max(1)
+    if not (finite := np.isfinite(largest)).all():
         raise ValueError(f"{name}[{int(np.argmin(finite))}] has NaN or infinite values; needs finite ones")
+    raise ValueError(f"{name} has values up to {largest.max():.1e}; needs {LARGEST:.0e} or less: scale the data")
 
 
 def check_event(x: ArrayLike, event: tuple[int, ...], name: str = "x") -> None:

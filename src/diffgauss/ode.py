@@ -8,21 +8,24 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from diffgauss.core import Denoiser, Sigma, check_denoiser, check_sigmas, expand
+from diffgauss.core import Denoiser, Sigma, check_denoiser, check_sigmas, checked, expand, floating
 
 Step = Callable[[Denoiser, Array, Array, Array], Array]
 
 
+@checked
 def velocity(D: Denoiser, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
     """dx/dσ = (x − D(x; σ))/σ = −σ ∇ log p(x; σ).  Li et al. (2024), Eq. 1-2."""
     return (x - D(x, sigma)) / expand(sigma, x)
 
 
+@checked
 def euler(D: Denoiser, x: Float[Array, " b *event"], sigma: Sigma, sigma_next: Sigma) -> Float[Array, " b *event"]:
     """x' = x + (σ' − σ) dx/dσ: order 1, one call of D.  Karras et al. (2022), Algorithm 1 uncorrected."""
     return x + expand(sigma_next - sigma, x) * velocity(D, x, sigma)
 
 
+@checked
 def heun(D: Denoiser, x: Float[Array, " b *event"], sigma: Sigma, sigma_next: Sigma) -> Float[Array, " b *event"]:
     """x' = x + h (v + v')/2 with h = σ' − σ and v' at the Euler step's end: order 2, two calls of D.
 
@@ -43,7 +46,7 @@ def sample(
     """
     check_denoiser(D)
     check_sigmas(sigmas)
-    return _sample(D, x, sigmas, step=step)
+    return _sample(D, floating(x), sigmas, step=step)
 
 
 def trajectory(
@@ -56,19 +59,22 @@ def trajectory(
     """
     check_denoiser(D)
     check_sigmas(sigmas)
-    return _trajectory(D, x, sigmas, step=step)
+    return _trajectory(D, floating(x), sigmas, step=step)
 
 
 @partial(jax.jit, static_argnames="step")
 def _sample(D, x, sigmas, *, step):
-    x, _ = lax.scan(lambda x, s: (step(D, x, *s), None), x, (sigmas[:-1], sigmas[1:]))
-    return D(x, sigmas[-1])
+    sigmas = jnp.asarray(sigmas, x.dtype)
+    x, _ = lax.scan(lambda x, s: (step(D, x, *s).astype(x.dtype), None), x, (sigmas[:-1], sigmas[1:]))
+    return D(x, sigmas[-1]).astype(x.dtype)
 
 
 @partial(jax.jit, static_argnames="step")
 def _trajectory(D, x, sigmas, *, step):
+    sigmas = jnp.asarray(sigmas, x.dtype)
+
     def advance(x, s):
-        x = step(D, x, *s)
+        x = step(D, x, *s).astype(x.dtype)
         return x, x
 
     _, states = lax.scan(advance, x, (sigmas[:-1], sigmas[1:]))

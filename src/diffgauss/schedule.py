@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from diffgauss.core import Sigma
+from diffgauss.core import Sigma, check_level
 
 
 def karras_sigmas(
@@ -14,7 +14,7 @@ def karras_sigmas(
     """σ_i = (σ_max^{1/ρ} + i/(n−1) (σ_min^{1/ρ} − σ_max^{1/ρ}))^ρ for i = 0 … n−1.
 
     Positive and strictly decreasing; no 0 is appended, because the last Euler step to 0 *is* D(x, σ_min).
-    ρ = 1 spaces the levels evenly in σ, ρ → ∞ evenly in log σ. Computed in float64 on the host.
+    ρ = 1 spaces the levels evenly in σ, ρ = ∞ evenly in log σ. Computed in float64 on the host.
     Raises ValueError unless n ≥ 1, 0 < σ_min < σ_max and ρ > 0.  Karras et al. (2022), Eq. 5.
     """
     if n < 1:
@@ -23,6 +23,8 @@ def karras_sigmas(
         raise ValueError(f"sigma_min = {sigma_min}, sigma_max = {sigma_max}; needs 0 < sigma_min < sigma_max")
     if not rho > 0:
         raise ValueError(f"rho = {rho}; needs rho > 0")
+    if np.isinf(rho):
+        return jnp.asarray(np.geomspace(sigma_max, sigma_min, n), float)
     top, bottom = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
     return jnp.asarray(np.linspace(top, bottom, n) ** rho, float)
 
@@ -41,11 +43,12 @@ def edm_scalings(sigma: Sigma, sigma_data: float) -> tuple[Array, Array, Array, 
     """D = c_skip x + c_out F(c_in x; c_noise), with Σ² = σ² + σ_data²:
 
     c_skip = σ_data²/Σ², c_out = σ σ_data/Σ, c_in = 1/Σ, c_noise = ln(σ)/4, each of sigma's shape. With them
-    F's input and target both have variance 1.  Raises ValueError unless σ_data > 0.
+    F's input and target both have variance 1.  Raises ValueError unless σ > 0, where it is known, and σ_data > 0.
     Karras et al. (2022), Table 1 and Eq. 7.
     """
     if not sigma_data > 0:
         raise ValueError(f"sigma_data = {sigma_data}; needs sigma_data > 0")
+    check_level(sigma)
     sigma = jnp.asarray(sigma)
     total = jnp.sqrt(sigma**2 + sigma_data**2)
     return (sigma_data / total) ** 2, sigma * sigma_data / total, 1 / total, jnp.log(sigma) / 4

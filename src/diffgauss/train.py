@@ -69,6 +69,8 @@ class TrainConfig:
         for field in fields(self):
             value = getattr(self, field.name)
             positive = field.name not in ("warmup", "cooldown", "ema", "sigma_mean", "sigma_std", "seed")
+            if field.type in (int, "int") and (isinstance(value, bool) or not isinstance(value, int | np.integer)):
+                raise ValueError(f"{field.name} = {value}; needs a whole number")
             if not math.isfinite(value) or (positive and value <= 0) or (field.name != "sigma_mean" and value < 0):
                 raise ValueError(f"{field.name} = {value}; needs a finite number {'> 0' if positive else '≥ 0'}")
         if not self.ema < 1:
@@ -117,7 +119,7 @@ def train_steps(
         pick, level, noise = jax.random.split(jax.random.fold_in(root, state.step), 3)
         x0 = data[jax.random.randint(pick, (config.batch,), 0, len(data))]
         sigma = lognormal_sigmas(config.batch, key=level, mean=config.sigma_mean, std=config.sigma_std)
-        eps = jax.random.normal(noise, x0.shape)
+        eps, sigma = jax.random.normal(noise, x0.shape, x0.dtype), sigma.astype(x0.dtype)
         x0, sigma, eps = (parallel.batch(part, mesh) for part in (x0, sigma, eps))
         loss, gradient = jax.value_and_grad(dsm_loss)(state.model, x0, sigma, eps, config.sigma_data)
         updates, moments = optimizer.update(gradient, state.moments, state.model)

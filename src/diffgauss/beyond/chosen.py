@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike
 
-from diffgauss.core import Denoiser, Sigma, check_denoiser, check_points, check_sigmas, expand, pytree
+from diffgauss.core import Denoiser, Sigma, check_denoiser, check_points, check_sigmas, checked, expand, pytree
 
 
 @pytree
@@ -56,6 +56,7 @@ class ChosenDenoiser:
         errors[~np.isfinite(errors)] = np.inf
         return cls(tuple(members), jnp.asarray(grid, jnp.zeros(()).dtype), jnp.asarray(errors.argmin(0)))
 
+    @checked
     @jax.jit
     def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
         """D(x; σ): x (b, *event), sigma () or (b,) > 0. Errors are those of the members."""

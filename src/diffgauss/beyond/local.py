@@ -9,9 +9,13 @@ from jaxtyping import Array, Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from diffgauss.blocks import softmax_mean
-from diffgauss.core import Sigma, check_event, check_points, check_sigmas, expand, pytree
+from diffgauss.core import Sigma, check_event, check_points, check_sigmas, checked, expand, in_batches, pytree
 
-NEVER = -1e30
+NEVER = -1e15
+"""Score of what is not compared: its weight is 0 for every σ from 1e-10 to 1e6, and finite."""
+
+BATCH = 256
+"""Members of a batch at a time."""
 
 
 @pytree
@@ -97,11 +101,15 @@ class LocalDenoiser:
         arrays = [jnp.asarray(a, jnp.zeros(()).dtype) for a in fields]
         return cls(*arrays[:-1], shifts=jnp.zeros((1, 2), jnp.int32), masks=arrays[-1])
 
+    @checked
     @jax.jit
     def __call__(self, x: Float[Array, " b h w c"], sigma: Sigma) -> Float[Array, " b h w c"]:
         """D(x; σ): x (b, h, w, c), sigma () or (b,) > 0. Raises ValueError for another event shape."""
+        check_event(x, self.points.shape[2:])
+        return in_batches(self._mean, x, sigma, BATCH)
+
+    def _mean(self, x, sigma):
         n_blocks, _, h, w, c = self.points.shape
-        check_event(x, (h, w, c))
         level = expand(sigma, x).ravel()  # one, or b
         k = jnp.abs(jnp.log(level)[:, None] - jnp.log(self.sigmas)[None]).argmin(1)
         rows, columns, size, s = self.rows[k], self.columns[k], self.sizes[k], len(self.shifts)
@@ -120,14 +128,14 @@ class LocalDenoiser:
             down, right = self.shifts[i % s]
             same = _alike(rows, size, down)[:, None, :, None] & _alike(columns, size, right)[:, None, None, :]
             valid = same & (self.real[i // s] > 0)[None, :, None, None]
-            logits = jnp.where(valid, -half / level[:, None, None, None] ** 2, NEVER)
-            return jnp.moveaxis(logits, 1, 3).reshape(-1, half.shape[1])
+            return jnp.moveaxis(jnp.where(valid, -half, NEVER), 1, 3).reshape(-1, half.shape[1])
 
         def mix(weights, i):
             w_bpm, y = weights.reshape(len(x), h * w, -1), shifted(i).reshape(-1, h * w, c)
             return jnp.einsum("bpm,mpc->bpc", w_bpm, y, precision="highest").reshape(-1, c)
 
-        mean, _ = softmax_mean(score, mix, jnp.arange(n_blocks * s))
+        beta = jnp.repeat(jnp.broadcast_to(level**-2, (len(x),)), h * w)
+        mean, _ = softmax_mean(score, mix, jnp.arange(n_blocks * s), beta=beta)
         return mean.reshape(x.shape)
 
 

@@ -6,8 +6,11 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from diffgauss.core import Sigma, check_event, check_points, expand, pytree
+from diffgauss.core import Sigma, check_event, check_points, checked, expand, in_batches, pytree
 from diffgauss.moments import principal_components
+
+BATCH = 1024
+"""Members of a batch at a time: each takes a row of numbers for each class."""
 
 
 @pytree
@@ -54,9 +57,14 @@ class MixtureDenoiser:
         arrays = (np.log(counts / len(y)), mean.reshape(-1, *data.shape[1:]), U, lam)
         return cls(*(jnp.asarray(a, jnp.zeros(()).dtype) for a in arrays))
 
+    @checked
     @jax.jit
     def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
         """D(x; σ): x (b, *event), sigma () or (b,) > 0. Raises ValueError for another event shape."""
+        check_event(x, self.mean.shape[1:])
+        return in_batches(self._mean, x, sigma, BATCH)
+
+    def _mean(self, x, sigma):
         logits, coefficients, variance = self._parts(x, sigma)
         shrunk = coefficients * (self.lam[:, None] / (self.lam[:, None] + variance[None]))
         weights = jax.nn.softmax(logits, 0)[..., None]
@@ -64,11 +72,13 @@ class MixtureDenoiser:
         each = mean + jnp.matmul(shrunk, self.U.mT, precision="highest")
         return (weights * each).sum(0).reshape(x.shape)
 
+    @checked
     @jax.jit
     def responsibilities(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b classes"]:
         """r_c(x; σ) = π_c N(x; u_c, Σ_c + σ²I) / Σ_c′ π_c′ N(x; u_c′, Σ_c′ + σ²I): (b, classes). Errors as D."""
         return jax.nn.softmax(self._parts(x, sigma)[0], 0).T
 
+    @checked
     @jax.jit
     def log_density(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b"]:
         """log p(x; σ) = log Σ_c π_c N(x; u_c, Σ_c + σ²I), (b,); its gradient is (D(x; σ) − x)/σ². Errors as D."""

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from diffgauss.beyond import screen
 from diffgauss.blocks import in_blocks, of_points, softmax_mean
-from diffgauss.core import Sigma, check_event, check_points, expand, pytree, static
+from diffgauss.core import Sigma, check_event, check_points, checked, expand, pytree, static
 from diffgauss.moments import principal_components
 
 SCANNED = 8  # blocks a step of a scan of all images: large products are the faster ones
@@ -84,11 +84,13 @@ class ScreenedDenoiser:
         arrays = points, half_norms, coarse, fine, basis, longest, *numbers
         return cls(jnp.asarray(mean, points.dtype), *arrays, event=np.shape(data)[1:])
 
+    @checked
     @jax.jit
     def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
         """D_M(x; σ) up to tol: x (b, *event), sigma () or (b,) > 0. Raises ValueError for another event shape."""
         return self.posterior(x, sigma)[0]
 
+    @checked
     @jax.jit
     def posterior(
         self, x: Float[Array, " b *event"], sigma: Sigma
@@ -101,6 +103,7 @@ class ScreenedDenoiser:
         """
         return self._posterior(x, sigma)[:2]
 
+    @checked
     @jax.jit
     def visited(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b"]:
         """The share of images whose weight is in the mean, (b,); 1 where all are scanned. Errors as above."""

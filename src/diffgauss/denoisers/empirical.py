@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from diffgauss import parallel
 from diffgauss.blocks import in_blocks, of_points, softmax_mean
-from diffgauss.core import Sigma, check_event, check_points, expand, pytree, static
+from diffgauss.core import Sigma, check_event, check_points, checked, expand, pytree, static
 
 
 @pytree
@@ -42,11 +42,13 @@ class EmpiricalDenoiser:
         points, half_norms, _ = in_blocks(flat, block, mean, mesh)
         return cls(parallel.replicate(mean, mesh), points, half_norms, data.shape[1:], mesh)
 
+    @checked
     @jax.jit
     def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
         """D_M(x; σ): x (b, *event), sigma () or (b,) > 0. Raises ValueError for another event shape."""
         return self.posterior(x, sigma)[0]
 
+    @checked
     @jax.jit
     def posterior(
         self, x: Float[Array, " b *event"], sigma: Sigma
@@ -60,6 +62,7 @@ class EmpiricalDenoiser:
         mean, log_z = softmax_mean(*of_points(z), (self.points, self.half_norms), self.mesh, beta=beta)
         return (mean + self.mean[None]).reshape(x.shape), log_z - beta * (z**2).sum(-1) / 2
 
+    @checked
     @jax.jit
     def entropy(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b"]:
         """H = −Σᵢ wᵢ log wᵢ ≥ 0 in nats, for the posterior weights wᵢ of equation 4: x (b, *event), H (b,).

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
 from diffgauss import parallel
-from diffgauss.core import Sigma, check_event, check_points, expand, pytree
+from diffgauss.core import Sigma, check_event, check_points, checked, expand, pytree
 from diffgauss.moments import principal_components
 
 
@@ -45,6 +45,7 @@ class GaussianDenoiser:
         arrays = (mean.reshape(data.shape[1:]), U[:, :keep], lam[:keep])
         return cls(*parallel.replicate(arrays, mesh))
 
+    @checked
     @jax.jit
     def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
         """D_G(x; σ): x (b, *event), sigma () or (b,) > 0. Raises ValueError for another event shape."""
@@ -52,6 +53,7 @@ class GaussianDenoiser:
         shrink = self.lam[None] / (self.lam[None] + expand(sigma, z) ** 2)
         return self.mean[None] + self._along(z, shrink).reshape(x.shape)
 
+    @checked
     @jax.jit
     def flow(self, x: Float[Array, " b *event"], sigma: Sigma, sigma_next: Sigma) -> Float[Array, " b *event"]:
         """The exact probability-flow ODE from σ > 0 to σ' ≥ 0: each mode of x − u times √((λ + σ'²)/(λ + σ²)).

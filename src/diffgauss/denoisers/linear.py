@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from diffgauss.core import Denoiser, Sigma, check_denoiser, check_event, check_sigmas, expand, pytree
+from diffgauss.core import Denoiser, Sigma, check_denoiser, check_event, check_sigmas, checked, expand, pytree
 
 
 @pytree
@@ -44,6 +44,7 @@ class LinearDenoiser:
         if self.V is not None and np.shape(self.V) != (d, r):
             raise ValueError(f"V has shape {np.shape(self.V)}; needs ({d}, {r})")
 
+    @checked
     @jax.jit
     def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
         """D_L(x; σ): x (b, *event), sigma () or (b,) > 0. Raises ValueError for another event shape.

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from diffgauss.core import Sigma, expand
+from diffgauss.core import Sigma, checked, expand
 from diffgauss.schedule import edm_scalings
 
 
@@ -18,8 +18,9 @@ class EDMDenoiser(nnx.Module):
         edm_scalings(1.0, sigma_data)  # raises where sigma_data ≤ 0
         self.net, self.sigma_data = net, float(sigma_data)
 
+    @checked
     def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
-        """D_θ(x; σ): x (b, size, size, channels), sigma () or (b,) > 0."""
+        """D_θ(x; σ): x (b, size, size, channels), sigma () or (b,) > 0. Raises ValueError for other levels."""
         levels = jnp.broadcast_to(jnp.asarray(sigma, x.dtype), x.shape[:1])
         skip, out, into, noise = edm_scalings(levels, self.sigma_data)
         return expand(skip, x) * x + expand(out, x) * self.net(expand(into, x) * x, noise)

@@ -1,5 +1,6 @@
 """How far apart two denoisers are, and how new a sample is."""
 
+import hashlib
 from functools import partial
 from typing import NamedTuple
 
@@ -13,9 +14,10 @@ from numpy.typing import ArrayLike
 
 from diffgauss import parallel
 from diffgauss.blocks import in_blocks
-from diffgauss.core import Denoiser, Sigma, apply, check_denoiser, check_event, check_points
+from diffgauss.core import Denoiser, Sigma, apply, check_denoiser, check_event, check_points, checked
 
 
+@checked
 def score_rmse(D1: Denoiser, D2: Denoiser, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, ""]:
     """E √(‖D₁(x; σ) − D₂(x; σ)‖²/d) over the batch x of *noisy* points, in units of the data.
 
@@ -58,6 +60,10 @@ def gap(
     return float(g.mean()), float(1.96 * g.std() / k**0.5)
 
 
+ROWS = 4096
+"""Images on the device at a time."""
+
+
 class Nearest(NamedTuple):
     """distances: (b, k) Euclidean, smallest first; indices: (b, k) rows of the data."""
 
@@ -68,7 +74,7 @@ class Nearest(NamedTuple):
 def nearest(
     samples: ArrayLike, data: ArrayLike, *, k: int = 1, block: int = 1024, mesh: Mesh | None = None
 ) -> Nearest:
-    """argminᵢ ‖x − yᵢ‖₂, the k nearest rows of data for each sample, streamed: memory flat in both. For equation 9.
+    """argminᵢ ‖x − yᵢ‖₂, the k nearest rows of data for each sample, streamed: memory is flat in N. For equation 9.
 
     samples: (b, *event); data: (N, *event). Neighbours are found in float32 and their distances then computed
     directly in float64, so a copy has distance exactly 0. mesh: search a part of the data on each device.
@@ -82,8 +88,14 @@ def nearest(
     data, samples = np.asarray(data), np.asarray(samples)
     y, x = data.reshape(len(data), -1), samples.reshape(len(samples), -1)
     mean = y.mean(0, dtype=np.float64)
-    queries, blocks = np.asarray(x - mean, jnp.zeros(()).dtype), in_blocks(y, block, mean, mesh)
-    index = np.asarray(_nearest(queries, blocks, k=k, mesh=mesh))
+    queries = np.asarray(x - mean, jnp.zeros(()).dtype)
+    best, index = np.full((len(x), k), -np.inf, queries.dtype), np.full((len(x), k), -1)
+    for rows in np.array_split(np.arange(len(y)), max(1, len(y) // ROWS)):
+        blocks = in_blocks(y[rows[0] : rows[-1] + 1], block, mean, mesh)
+        value, row = map(np.asarray, _nearest(queries, blocks, k=min(k, len(rows)), mesh=mesh))
+        value, row = np.append(best, value, 1), np.append(index, rows[row], 1)
+        order = np.argsort(-value, 1, kind="stable")[:, :k]
+        best, index = np.take_along_axis(value, order, 1), np.take_along_axis(row, order, 1)
     distance = np.stack([np.linalg.norm(x.astype(np.float64) - y[i], axis=-1) for i in index.T], -1)
     order = np.argsort(distance, -1, kind="stable")
     return Nearest(np.take_along_axis(distance, order, -1), np.take_along_axis(index, order, -1))
@@ -107,13 +119,24 @@ def _nearest(x, blocks, *, k, mesh):
         value, row = (lax.all_gather(part, parallel.AXIS, axis=1, tiled=True) for part in best(blocks))
         return jax.vmap(lambda v, r: _top(k, (v,), (r,)))(value, row)
 
-    return (best(blocks) if mesh is None else parallel.over(best_of_all, mesh)(blocks))[1]
+    return best(blocks) if mesh is None else parallel.over(best_of_all, mesh)(blocks)
 
 
 def _top(k, values, rows):
     """The k largest of all values and their rows."""
     value, place = lax.top_k(jnp.concatenate(values), k)
     return value, jnp.concatenate(rows)[place]
+
+
+def distinct(data: ArrayLike) -> np.ndarray:
+    """The data (N, *event) without exact copies. Raises ValueError where all are copies of one image."""
+    data = np.asarray(data)
+    first: dict[bytes, int] = {}
+    for i, image in enumerate(data):
+        first.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), i)
+    if len(first) < 2:
+        raise ValueError(f"data holds {len(data)} copies of one image; needs at least two that differ")
+    return data if len(first) == len(data) else data[list(first.values())]
 
 
 class Generalization(NamedTuple):
@@ -126,12 +149,13 @@ class Generalization(NamedTuple):
 def generalization(samples: ArrayLike, data: ArrayLike, *, block: int = 1024) -> Generalization:
     """GL = (1/k) Σᵢ ‖xᵢ − NN(xᵢ)‖₂/‖xᵢ‖₂, and the share of samples with ‖x − NN₁(x)‖ < ‖x − NN₂(x)‖/3.
 
-    samples: (k, *event); data: (N, *event), N ≥ 2, the training set. Calibrate GL by the value of held-out
-    real images. Raises ValueError for other shapes, NaN, or a sample of norm 0.
+    samples: (k, *event); data: (N, *event), the training set, of which two images differ; NN₂ is the nearest image
+    that is no copy of NN₁. Calibrate GL by the value of held-out real images. Raises ValueError for other shapes,
+    NaN, a sample of norm 0, or data that are copies of one image.
     Li et al. (2024), Sec. 2 (the ratio of norms); the share: Bonnaire et al. (2025).
     """
     check_points(data, at_least=2)
-    found = nearest(samples, data, k=2, block=block)
+    found = nearest(samples, distinct(data), k=2, block=block)
     norms = np.linalg.norm(np.asarray(samples, np.float64).reshape(len(found.indices), -1), axis=-1)
     if not norms.all():
         raise ValueError(f"samples[{int(np.argmin(norms))}] has norm 0; GL divides by ‖x‖ and needs it > 0")

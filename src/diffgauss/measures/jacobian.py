@@ -13,7 +13,7 @@ from jax import lax
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from diffgauss.core import Denoiser, Sigma, check_denoiser
+from diffgauss.core import Denoiser, Sigma, check_denoiser, checked
 
 
 def subspace_alignment(U: ArrayLike, V: ArrayLike) -> np.ndarray | np.float64:
@@ -28,6 +28,7 @@ def subspace_alignment(U: ArrayLike, V: ArrayLike) -> np.ndarray | np.float64:
     return ((U.T @ V) ** 2).sum((-2, -1)) / U.shape[1]
 
 
+@checked
 def jacobian_gains(
     D: Denoiser, x: Float[Array, " b *event"], sigma: Sigma, U: Float[Array, " d k"]
 ) -> Float[Array, " b k"]:
@@ -52,6 +53,7 @@ def _gains(D, x, sigma, U):
     return lax.map(gain, U.T).T
 
 
+@checked
 def jacobian_svd(
     D: Denoiser,
     x: Float[Array, " b *event"],

@@ -7,12 +7,13 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from diffgauss.core import Denoiser, Sigma, check_denoiser, check_event
+from diffgauss.core import Denoiser, Sigma, check_denoiser, check_event, checked
 
 HALF = 2**-0.5
 """α = β = 1/√2, the mixture that equation 8 is reported for."""
 
 
+@checked
 def linearity(
     D: Denoiser,
     x1: Float[Array, " b *event"],
@@ -33,6 +34,7 @@ def linearity(
     return _linearity(D, x1, x2, sigma, alpha, mean)
 
 
+@checked
 def linearity_deviation(
     D: Denoiser,
     x1: Float[Array, " b *event"],
