@@ -15,7 +15,8 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 import diffgauss as dg
-from diffgauss import cli, zoo
+from diffgauss import cli, data, zoo
+from diffgauss.data import store
 from diffgauss.zoo import checkpoint, runs, shelf
 from diffgauss.zoo.runs import CHUNK, Run, run
 
@@ -100,8 +101,7 @@ def test_a_finished_run_is_loaded_indexed_and_verified_and_a_false_record_is_not
     assert path == shelf_of / "brief.safetensors" and [p.name for p in shelf_of.iterdir()] == [path.name]
     before = path.read_bytes()
     assert zoo.train("brief", shelf_of) == path and path.read_bytes() == before
-    images = store.path("fashion-mnist/LICENSE").parents[1]
-    monkeypatch.setenv("DIFFGAUSS_DATA", str(images))
+    (tmp_path / "fashion-mnist").symlink_to(data.folder())
     monkeypatch.setattr(store, "HOME", tmp_path)
     facts, losses = zoo.record("brief"), np.asarray(zoo.losses("brief"))
     assert list(facts["scores"]) == ["32", "64", "128"] and losses.shape == (128,) and facts["parameters"] > 0

@@ -130,11 +130,11 @@ def _download(name: str) -> bytes:
         )
     (digest, size), url, content = registry()[name], f"{address().rstrip('/')}/{name}", io.BytesIO()
     try:
-        with tqdm(total=size, desc=name, unit="B", unit_scale=True, delay=0.5, leave=False) as bar:
+        with tqdm.wrapattr(content, "write", total=size, desc=name, delay=0.5, leave=False) as shown:
             plain = {"Accept-Encoding": "identity"}  # the bytes as they are, also those of a .gz
-            HTTPDownloader(progressbar=bar, chunk_size=2**16, headers=plain)(url, content, None)  # type: ignore[arg-type]
+            HTTPDownloader(chunk_size=2**16, headers=plain)(url, shown, None)  # type: ignore[arg-type]
     except OSError as error:  # no network, a proxy's answer, a status of failure, a connection that was cut
-        said = " ".join(str(error).split())[:200]
+        said = " ".join(str(error).split())[-160:]  # the cause comes last
         raise ConnectionError(
             f"{url} cannot be had ({type(error).__name__}: {said}); needs a network that reaches it, or {FOLDER}"
         ) from error
