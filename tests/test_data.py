@@ -112,7 +112,9 @@ def test_a_missing_file_is_named(copies):
     assert len(dg.load(split="test")) == 10000  # whole so far
     (copies / "t10k-labels-idx1-ubyte.gz").unlink()
     assert len(dg.load(split="test")) == 10000  # labels are not needed for all classes
-    with pytest.raises(FileNotFoundError, match="t10k-labels-idx1-ubyte.gz is not on this machine, .*; needs DIFFGAUSS_STORE"):
+    with pytest.raises(
+        FileNotFoundError, match="t10k-labels-idx1-ubyte.gz is not on this machine, .*; needs DIFFGAUSS_STORE"
+    ):
         dg.load(split="test", classes=[1])
 
 

@@ -187,7 +187,7 @@ def _write(where: Path, records: dict) -> None:
 
 @shelf.command()
 def index(where: Annotated[Path, typer.Argument(help="A folder of finished runs.")] = SHIPPED) -> None:
-    """Write zoo.json, and the table in README.md, from the checkpoints in a folder; of a checkout also checksums."""
+    """Write zoo.json, and the table in README.md, from a folder's checkpoints; in a checkout checksums too."""
     with files.lock(where / "zoo.json"):
         records = zoo.index(where)
         _write(where, records)

@@ -52,7 +52,9 @@ def faults(notebook: NotebookNode, folder: Path, python: Path, cache: str) -> li
         "--nbval-cell-timeout=900",
     ]  # a busy machine is no fault
     command += ["--durations=5", "-p", "no:cacheprovider", "alone.ipynb"]
-    variables = colab.clean(DIFFGAUSS_SOURCE=colab.source(), PIP_CACHE_DIR=cache)
+    variables = colab.clean(
+        DIFFGAUSS_SOURCE=colab.source(), PIP_CACHE_DIR=cache, DIFFGAUSS_DATA=str(colab.ROOT / "data")
+    )
     run = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=3000)
     found = [] if run.returncode == 0 else [run.stdout[-6000:] + run.stderr[-2000:]]
     cells = sum(cell.cell_type == "code" for cell in notebook.cells)

@@ -86,8 +86,8 @@ def load(
     is printed, one line that accounts for every file.
 
     Raises ValueError for an unknown name, split or class, for a file that is damaged or of another checksum, dtype
-    or range (it is named), and for images that differ in shape; what ``data.store.fetch`` raises for one that is missing,
-    ModuleNotFoundError where ``datasets`` is not installed.
+    or range (it is named), and for images that differ in shape; FileNotFoundError for one that is missing, as
+    ``data.store.fetch`` where it cannot be fetched; ModuleNotFoundError where ``datasets`` is not installed.
     """
     if split not in ("train", "test"):
         raise ValueError(f"got split {split!r}; needs 'train' or 'test'")

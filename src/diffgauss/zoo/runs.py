@@ -159,7 +159,7 @@ def run(name: str) -> Run:
 
 
 def folder() -> Path:
-    """Where zoo.json is, in a checkout beside the checkpoints. An installed package's are where ``store.path`` says."""
+    """Where zoo.json is; a checkout has its checkpoints there, an installed package where ``store.path`` says."""
     return store.HOME / "zoo"
 
 
