@@ -7,6 +7,7 @@ Ends with the sum of all checks; exits 1 if a check failed or a notebook stopped
 """
 
 import argparse
+import ast
 import base64
 import datetime
 import importlib.metadata
@@ -23,7 +24,8 @@ from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
-from diffgauss import files
+from diffgauss import files, zoo
+from diffgauss.data import store
 
 ROOT = Path(__file__).resolve().parents[1]
 CHECKS = re.compile(r"^(\d+) of (\d+) checks passed$", re.MULTILINE)
@@ -102,7 +104,7 @@ def normalise(notebook: NotebookNode) -> None:
 
 
 def stamp(notebook: NotebookNode, path: Path, seconds: float) -> None:
-    """Write what was measured into the card (minutes, versions, day) and README (minutes, the tagged figure)."""
+    """Write what was measured into the card (minutes, versions, day, data) and README (minutes, the tagged figure)."""
     packages = ("jax", "numpy", "matplotlib", "ipywidgets")
     versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in packages)
     verified = f"{datetime.date.today().isoformat()}: Python {platform.python_version()}, {versions}"
@@ -112,6 +114,7 @@ def stamp(notebook: NotebookNode, path: Path, seconds: float) -> None:
             minutes = f"{seconds / 60:.1f}"
             cell.source = row(cell.source, f"run on {os.cpu_count()} cores", f"{minutes} min (measured)")
             cell.source = row(cell.source, "last verified", verified)
+            cell.source = row(cell.source, "data", size(needs(notebook)))
             read = re.findall(r"(?m)^\| read \| (\d+) min", cell.source)[0]
             readme = ROOT / "README.md"
             line = re.compile(rf"(?m)^(\|[^|]*notebooks/{path.name}[^|]*\|[^|]*\|)[^|]*\|")
@@ -120,6 +123,46 @@ def stamp(notebook: NotebookNode, path: Path, seconds: float) -> None:
             (figure,) = [o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})]
             (ROOT / "docs").mkdir(exist_ok=True)
             (ROOT / "docs" / "readme.png").write_bytes(base64.b64decode(figure))
+
+
+def needs(notebook: NotebookNode) -> set[str]:
+    """The store's paths of what the code names: splits and labels of Fashion-MNIST, and runs.
+
+    A run is written out, or an f-string such as f"n{n}" that gives its name with constants of the same notebook.
+    """
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    nodes = [node for source in cells for node in ast.walk(ast.parse(source))]
+    values = {str(node.value) for node in nodes if isinstance(node, ast.Constant)}
+    shelf = zoo.entries().keys() & store.names().keys()
+    nets = shelf & values
+    for node in nodes:
+        if isinstance(node, ast.JoinedStr):
+            parts = [re.escape(str(p.value)) if isinstance(p, ast.Constant) else "(.+)" for p in node.values]
+            matches = {name: re.fullmatch("".join(parts), name) for name in shelf}
+            nets |= {name for name, m in matches.items() if m and m.groups() and values.issuperset(m.groups())}
+    images = set()
+    for call in (node for node in nodes if isinstance(node, ast.Call)):
+        options = {k.arg: ast.unparse(k.value) for k in call.keywords}
+        match ast.unparse(call.func):
+            case "dg.load":
+                split = "t10k" if options.get("split") == "'test'" else "train"
+                images |= {f"{split}-images-idx3"} | ({f"{split}-labels-idx1"} if "classes" in options else set())
+            case "dg.zoo.data":
+                images |= {"train-images-idx3"}
+                images |= {"train-labels-idx1" for name in nets if zoo.run(name).classes}
+            case "data.labels":
+                images |= {"train-labels-idx1"}
+    return {f"fashion-mnist/{name}-ubyte.gz" for name in images} | {f"zoo/{name}.safetensors" for name in nets}
+
+
+def size(paths: set[str]) -> str:
+    """What the files of the store weigh, in a card's words."""
+    files_of = {kind: [p for p in paths if p.startswith(kind)] for kind in ("fashion-mnist", "zoo")}
+    images, nets = (sum(store.registry()[p][1] for p in found) / 1e6 for found in files_of.values())
+    parts = [f"{images:.1f} MB of images"] if images else []
+    count = len(files_of["zoo"])
+    parts += [f"{nets:.1f} MB of {count} network{'s' * (count > 1)}"] if count else []
+    return " and ".join(parts) + ", fetched once where they are not in a checkout"
 
 
 def row(table: str, name: str, value: str) -> str:
