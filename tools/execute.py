@@ -104,7 +104,7 @@ def normalise(notebook: NotebookNode) -> None:
 
 
 def stamp(notebook: NotebookNode, path: Path, seconds: float) -> None:
-    """Write what was measured into the card (minutes, versions, day, data) and README (minutes, the tagged figure)."""
+    """Write into the card minutes, versions, day and MB, and into README minutes and the tagged figure."""
     packages = ("jax", "numpy", "matplotlib", "ipywidgets")
     versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in packages)
     verified = f"{datetime.date.today().isoformat()}: Python {platform.python_version()}, {versions}"
@@ -126,12 +126,15 @@ def stamp(notebook: NotebookNode, path: Path, seconds: float) -> None:
 
 
 def needs(notebook: NotebookNode) -> set[str]:
-    """The store's paths of what the code names: splits and labels of Fashion-MNIST, and runs.
+    """The store's paths of what the code loads: splits and labels of Fashion-MNIST, and runs.
 
-    A run is written out, or an f-string such as f"n{n}" that gives its name with constants of the same notebook.
+    A run is named in a cell that loads one or hands on to it: written out, or by an f-string such as f"n{n}" that
+    gives its name with constants of such cells.
     """
-    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-    nodes = [node for source in cells for node in ast.walk(ast.parse(source))]
+    cells = [ast.parse(cell.source) for cell in notebook.cells if cell.cell_type == "code"]
+    nodes = [node for cell in loading(cells) for node in ast.walk(cell)]
+    read = [n for node in nodes if isinstance(node, ast.Subscript) for n in ast.walk(node.slice)]  # in a record
+    nodes = [node for node in nodes if node not in read]
     values = {str(node.value) for node in nodes if isinstance(node, ast.Constant)}
     shelf = zoo.entries().keys() & store.names().keys()
     nets = shelf & values
@@ -141,7 +144,7 @@ def needs(notebook: NotebookNode) -> set[str]:
             matches = {name: re.fullmatch("".join(parts), name) for name in shelf}
             nets |= {name for name, m in matches.items() if m and m.groups() and values.issuperset(m.groups())}
     images = set()
-    for call in (node for node in nodes if isinstance(node, ast.Call)):
+    for call in (node for cell in cells for node in ast.walk(cell) if isinstance(node, ast.Call)):
         options = {k.arg: ast.unparse(k.value) for k in call.keywords}
         match ast.unparse(call.func):
             case "dg.load":
@@ -153,6 +156,36 @@ def needs(notebook: NotebookNode) -> set[str]:
             case "data.labels":
                 images |= {"train-labels-idx1"}
     return {f"fashion-mnist/{name}-ubyte.gz" for name in images} | {f"zoo/{name}.safetensors" for name in nets}
+
+
+def loading(cells: list[ast.Module]) -> list[ast.Module]:
+    """The cells that load a run, also by a function of an earlier one, and those that bind names which they use."""
+
+    def loads(node: ast.AST) -> bool:
+        called = re.search(r"zoo\.(load|record|losses)\b", ast.unparse(node))
+        return called is not None or not functions.isdisjoint(names(node, ast.Load))
+
+    def bound(cell: ast.AST) -> set[str]:  # for good, not inside a comprehension
+        assigned = [t for node in ast.walk(cell) if isinstance(node, ast.Assign) for t in node.targets]
+        looped = [node.target for node in ast.walk(cell) if isinstance(node, ast.For)]
+        return set().union(*(names(target, ast.Store) for target in assigned + looped))
+
+    functions: set[str] = set()
+    for node in (node for cell in cells for node in ast.walk(cell)):
+        if isinstance(node, ast.FunctionDef) and loads(node):
+            functions.add(node.name)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda) and loads(node.value):
+            functions |= names(node, ast.Store)
+    found = [cell for cell in cells if loads(cell)]
+    for cell in found:  # which grows meanwhile
+        free = names(cell, ast.Load) - names(cell, ast.Store)
+        found += [other for other in cells if other not in found and bound(other) & free]
+    return found
+
+
+def names(node: ast.AST, context: type) -> set[str]:
+    """The variables that some code reads (ast.Load) or binds (ast.Store)."""
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, context)}
 
 
 def size(paths: set[str]) -> str:
