@@ -125,7 +125,7 @@ def _download(name: str) -> bytes:
 
     if not address():
         raise FileNotFoundError(
-            f"{name} is not on this machine, and this copy of diffgauss has no address to fetch it from; needs "
+            f"{name} is not on this machine, or damaged, and this copy of diffgauss has no address to fetch it from; needs "
             f"DIFFGAUSS_STORE=URL, or {FOLDER}"
         )
     (digest, size), url, content = registry()[name], f"{address().rstrip('/')}/{name}", io.BytesIO()
