@@ -28,7 +28,7 @@ class Server(ThreadingHTTPServer):
 
 
 class Answer(BaseHTTPRequestHandler):
-    server: Server
+    server: Server  # type: ignore[assignment]
 
     def do_GET(self):
         self.server.asked.append(self.path.removeprefix("/"))
@@ -47,7 +47,7 @@ class Answer(BaseHTTPRequestHandler):
             content = content[:-1] + bytes([content[-1] ^ 1])
         self.wfile.write(content)
 
-    def log_message(self, *args):
+    def log_message(self, format, *args):
         pass
 
 
