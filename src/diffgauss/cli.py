@@ -216,11 +216,8 @@ def fetch(
     """Put images and weights into a folder: copied where they are on this machine, else downloaded and checked."""
     if bool(wanted) == all_of:
         raise typer.BadParameter("needs one or more names, or --all")
-    paths = store.names()
-    if odd := sorted(set(wanted or ()) - paths.keys()):
-        raise ValueError(f"got {odd[0]!r}; the store has {', '.join(paths)}")
-    for name in wanted or paths:
-        found = [store.fetch(path, into) if into else store.path(path) for path in paths[name]]
+    for name, paths in store.chosen(wanted).items():
+        found = [store.fetch(path, into) if into else store.path(path) for path in paths]
         typer.echo(f"{name}: {', '.join(sorted({str(file.parent) for file in found}))}")
 
 

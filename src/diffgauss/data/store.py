@@ -52,6 +52,14 @@ def names() -> dict[str, list[str]]:
     return found
 
 
+def chosen(wanted: list[str] | None) -> dict[str, list[str]]:
+    """Those of ``names`` that are wanted, None for all. Raises ValueError for one that is not there."""
+    there = names()
+    if odd := sorted(set(wanted or ()) - there.keys()):
+        raise ValueError(f"got {odd[0]!r}; the store has {', '.join(there)}")
+    return {name: there[name] for name in wanted} if wanted else there
+
+
 def folders() -> list[Path]:
     """Where a file is looked for before the cache. Raises FileNotFoundError where DIFFGAUSS_DATA is no folder."""
     named = os.environ.get("DIFFGAUSS_DATA")
