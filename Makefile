@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TESTS ?= tests
 
-.PHONY: help run test quick lab colab browser bench notebooks results claims student site slides address constraints clean
+.PHONY: help run test quick lab colab newest kaggle lowest browser attack bench notebooks results claims student site slides address constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -33,8 +33,20 @@ colab: .venv/.installed  ## every notebook under nbval with the versions that Co
 	$(BIN)/python tools/colab.py
 	COLAB=all $(BIN)/python -m pytest tests/colab --durations=10
 
+newest: .venv/.installed  ## the tests and all notebooks with the newest release of everything, from scratch, in build/newest
+	$(BIN)/python tools/newest.py newest
+
+kaggle: .venv/.installed  ## notebooks 1 to 3 with the versions that Kaggle ships, in build/kaggle
+	$(BIN)/python tools/newest.py kaggle
+
+lowest: .venv/.installed  ## the kernels' tests with every lower bound of pyproject.toml, in build/lowest
+	$(BIN)/python tools/newest.py lowest
+
 browser: .venv/.installed  ## notebooks in JupyterLab in Chromium, sliders dragged; pictures go to build/browser
 	BROWSER=all $(BIN)/python -m pytest tests/browser --durations=10
+
+attack: .venv/.installed  ## kills, damage, edits, full disks, races and hostile archives by the hundred; counts go to docs/attacks.md
+	ATTACK=1 $(BIN)/python -m pytest tests/attack --durations=10
 
 bench: .venv/.installed  ## the table of speed ratios against peers, in build/bench.md and build/bench.json
 	$(BIN)/python benchmarks/bench.py

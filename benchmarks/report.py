@@ -79,8 +79,8 @@ def write(header: dict[str, Any], rows: Sequence[Row], path: Path) -> None:
     """The JSON to path, the Markdown beside it and on the screen."""
     table = as_markdown(header, rows)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(as_json(header, rows), indent=1, ensure_ascii=False) + "\n")
-    path.with_suffix(".md").write_text(table)
+    path.write_text(json.dumps(as_json(header, rows), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(table, encoding="utf-8")
     print(table, end="")
     if (load := header["machine"]["load_before"]) > 0.5:
         print(f"\nThe machine was busy (load {load}): measure again on an idle one.")

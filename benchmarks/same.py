@@ -39,7 +39,7 @@ def prepare(width: int, size: int, sampler_batch: int, levels: int, folder: Path
     # no weight of the other is 0: nothing hides behind a zero factor
     np.savez(folder / "other.npz", **named(other))  # pyright: ignore[reportArgumentType]
     settings = {"size": size, "net": {"width": width, "mix": 4 * width}} | asdict(CONFIG)
-    (folder / "settings.json").write_text(json.dumps(settings))
+    (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
     np.savez(folder / "ours.npz", **expected(other, images, noise[:4], sigmas))
     D_G = dg.GaussianDenoiser.from_data(images)
     return weighted_loss(D_G, test)

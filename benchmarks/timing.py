@@ -48,7 +48,7 @@ def resident_growth(call: Call) -> float | None:
     """Megabytes by which one call lifts the peak of resident memory above where it starts; None off Linux."""
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     try:
-        reset.write_text("5")  # the peak starts anew from here
+        reset.write_text("5", encoding="utf-8")  # the peak starts anew from here
         start = _kilobytes(status, "VmRSS")
         call()
         return (_kilobytes(status, "VmHWM") - start) * 1024 / 1e6
@@ -57,7 +57,7 @@ def resident_growth(call: Call) -> float | None:
 
 
 def _kilobytes(status: Path, field: str) -> int:
-    found = re.search(rf"^{field}:\s+(\d+) kB", status.read_text(), re.MULTILINE)
+    found = re.search(rf"^{field}:\s+(\d+) kB", status.read_text(encoding="utf-8"), re.MULTILINE)
     if found is None:
         raise OSError(f"the kernel reports no {field}")
     return int(found[1])

@@ -248,7 +248,7 @@ class Worker:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.s = json.loads((folder / "settings.json").read_text())
+        self.s = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
         arrays = {path.stem: np.load(path) for path in folder.glob("*.npy")}
         self.arrays = {k: torch.from_numpy(a).movedim(-1, -3).contiguous() if a.ndim > 3 else torch.from_numpy(a)
                        for k, a in arrays.items()}  # fmt: skip

@@ -23,7 +23,7 @@ def ensure_python(*, install: bool) -> tuple[Path | None, str]:
     if given := os.environ.get("DIFFGAUSS_PEERS"):
         return (Path(given), "") if Path(given).is_file() else (None, "DIFFGAUSS_PEERS names no file")
     stamp, python = ENV / "peers.txt", ENV / "bin" / "python"
-    if stamp.is_file() and stamp.read_text() == WANTED.read_text():
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == WANTED.read_text(encoding="utf-8"):
         return python, ""
     if not install:
         return None, "build/peers-env is not there yet; a full run makes it"
@@ -33,7 +33,7 @@ def ensure_python(*, install: bool) -> tuple[Path | None, str]:
         subprocess.run([python, "-m", "pip", "install", "-q", "-r", WANTED], check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         return None, f"build/peers-env could not be made ({type(error).__name__}); see pip's message above"
-    stamp.write_text(WANTED.read_text())
+    stamp.write_text(WANTED.read_text(encoding="utf-8"), encoding="utf-8")
     return python, ""
 
 

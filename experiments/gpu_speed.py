@@ -208,7 +208,7 @@ def torch(call: Call, python: str, size: dict[str, Any], folder: Path) -> dict[s
     settings["components"] = {
         name: k for name, (*_, k) in size["sets"].items() if (folder / f"{name}.npz").exists()
     }
-    (folder / "settings.json").write_text(json.dumps(settings))
+    (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
     seconds = 300.0 if call.quick else max(call.left, 10.0)
     script = Path(__file__).with_name("gpu_torch.py")
     command = [python, "-W", "ignore", str(script), str(folder), str(seconds - 5)]
@@ -219,5 +219,5 @@ def torch(call: Call, python: str, size: dict[str, Any], folder: Path) -> dict[s
     except subprocess.TimeoutExpired:
         ended = "stopped: its time was over"
     result = folder / "torch.json"
-    found = json.loads(result.read_text()) if result.exists() else {}
+    found = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {}
     return found | ({"ended": ended} if ended else {})

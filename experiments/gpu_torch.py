@@ -27,7 +27,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def main(folder: Path, seconds: float) -> None:
-    end, s = time.monotonic() + seconds, json.loads((folder / "settings.json").read_text())
+    end, s = time.monotonic() + seconds, json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     name = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "processor"
     found: dict[str, Any] = {"version": torch.__version__, "device": name}
     for what, does in measurements(folder, s):
@@ -35,7 +35,7 @@ def main(folder: Path, seconds: float) -> None:
             found[what] = does() if time.monotonic() < end else {"left out": "no time was left"}
         except Exception as error:  # the others can still be measured
             found[what] = {"failed": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
-        (folder / "partial.json").write_text(json.dumps(found))
+        (folder / "partial.json").write_text(json.dumps(found), encoding="utf-8")
         os.replace(folder / "partial.json", folder / "torch.json")
 
 

@@ -137,7 +137,9 @@ def main() -> None:
     parser.add_argument("--held", type=int, default=40, help="images to compare outputs on, a multiple of 20")
     parser.add_argument("--out", type=Path, default=folder() / "leaderboard.json")
     args = parser.parse_args()
-    tables = {t["net"]: t for t in json.loads(args.out.read_text())["nets"]} if args.out.exists() else {}
+    tables = (
+        {t["net"]: t for t in json.loads(args.out.read_text(encoding="utf-8"))["nets"]} if args.out.exists() else {}
+    )
     for net in args.nets:
         tables[net] = compare(net, args.held) | runs.computer()
         numbers = {"sigmas": SIGMAS.tolist(), "nets": list(tables.values())}

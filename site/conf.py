@@ -45,7 +45,9 @@ html_static_path = ["static", str(web.package("mathjax") / "es5" / "tex-svg-full
 html_css_files = ["style.css"]
 html_copy_source = False
 html_show_sourcelink = False
-_repository = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["diffgauss"]["repository"]
+_repository = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["diffgauss"][
+    "repository"
+]
 html_context = {"default_mode": "auto"}  # light or dark as the reader's system says
 html_sidebars = {"**": ["navbar-logo.html", "search-field.html", "sbt-sidebar-nav.html"]}  # a field, not a button
 html_theme_options = {

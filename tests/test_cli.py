@@ -77,7 +77,7 @@ def test_every_command_is_inside_the_guard(error, status, monkeypatch):
 def test_a_report_is_written_over_a_report_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.npy").write_bytes(b"images")
-    (tmp_path / "thesis.html").write_text("<html>mine</html>")
+    (tmp_path / "thesis.html").write_text("<html>mine</html>", encoding="utf-8")
     (tmp_path / "link.html").symlink_to("a.npy")
     for out, message in (
         ("thesis.html", "no report of ours"),
@@ -86,5 +86,5 @@ def test_a_report_is_written_over_a_report_alone(tmp_path, monkeypatch):
     ):
         said = call(cli.app, ["tour", "a.npy", "--out", out])
         assert said.exit_code == 1 and message in said.output, said.output
-    assert (tmp_path / "thesis.html").read_text() == "<html>mine</html>"
+    assert (tmp_path / "thesis.html").read_text(encoding="utf-8") == "<html>mine</html>"
     assert (tmp_path / "a.npy").read_bytes() == b"images"

@@ -8,7 +8,9 @@ import pytest
 import diffgauss
 
 ROOT = Path(diffgauss.__file__).parent
-TREES = {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in sorted(ROOT.rglob("*.py"))}
+TREES = {
+    str(path.relative_to(ROOT)): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(ROOT.rglob("*.py"))
+}
 ROOMS = ("denoisers/", "measures/", "beyond/")
 KERNELS = [f for f in TREES if "/" not in f or f.startswith(ROOMS)]
 FORMULA = re.compile(r" = |argmin|min_|[Σ‖∇⟨]|E ")
@@ -91,3 +93,26 @@ def test_the_rules_catch_what_they_should():
     source = "\n".join(f"def {name}():\n    {text}" for name, text in kinds.items())
     assert unsourced(ast.parse(source)) == ["f"]
     assert not ast.get_docstring(ast.parse("x = 1")) and ast.get_docstring(ast.parse('"""Words."""'))
+
+
+def without_encoding(tree: ast.AST) -> list[str]:
+    """Text that is read or written in whatever encoding the machine has: calls that do not name one."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and not any(k.arg in ("encoding", None) for k in node.keywords):
+            method = isinstance(node.func, ast.Attribute) and node.func.attr in ("read_text", "write_text")
+            modes = [*node.args[1:2], *(k.value for k in node.keywords if k.arg == "mode")]
+            opened = ast.unparse(node.func) == "open" and not any("b" in ast.unparse(mode) for mode in modes)
+            found += [ast.unparse(node)] * ((method and not positional(node)) or opened)
+    return found
+
+
+def positional(node: ast.Call) -> bool:
+    """Whether read_text is that of a distribution, which takes a file's name, or gets the encoding by place."""
+    return isinstance(node.func, ast.Attribute) and node.func.attr == "read_text" and bool(node.args)
+
+
+def test_text_has_its_encoding():
+    assert not {path: found for path, tree in TREES.items() if (found := without_encoding(tree))}
+    planted = ast.parse("p.read_text(); p.write_text('x'); open(p); open(p, 'rb'); open(p, encoding='utf-8')")
+    assert len(without_encoding(planted)) == 3

@@ -35,7 +35,7 @@ def test_four_processes_write_one_file(tmp_path):
     seen = set()
     while any(writer.poll() is None for writer in writers):
         if path.exists():
-            content = path.read_text()
+            content = path.read_text(encoding="utf-8")
             assert len(content) == 20000 and len(set(content)) == 1
             seen.add(content[0])
     assert [writer.wait() for writer in writers] == [0] * 4 and seen <= set("abcd") and seen
@@ -43,11 +43,13 @@ def test_four_processes_write_one_file(tmp_path):
 
 
 def test_a_write_does_not_follow_a_link_and_keeps_the_rights_of_new_files(tmp_path):
-    (tmp_path / "other").write_text("old")
+    (tmp_path / "other").write_text("old", encoding="utf-8")
     (tmp_path / "link").symlink_to("other")
     files.write(tmp_path / "link", "new")
-    assert (tmp_path / "other").read_text() == "old" and (tmp_path / "link").read_text() == "new"
-    (tmp_path / "plain").write_text("")
+    assert (tmp_path / "other").read_text(encoding="utf-8") == "old" and (tmp_path / "link").read_text(
+        encoding="utf-8"
+    ) == "new"
+    (tmp_path / "plain").write_text("", encoding="utf-8")
     assert (tmp_path / "link").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
@@ -70,7 +72,7 @@ def full(path) -> None:
     with pytest.raises(OSError, match=f"No space left.*{path.name}") as found:
         files.write(path, "x" * 200_000)
     assert found.value.errno == errno.ENOSPC
-    assert path.read_text() == "old" and [p.name for p in path.parent.iterdir()] == [path.name]
+    assert path.read_text(encoding="utf-8") == "old" and [p.name for p in path.parent.iterdir()] == [path.name]
 
 
 def test_a_full_disk_leaves_the_old_file(small):
@@ -101,7 +103,7 @@ def test_one_process_at_a_time_and_a_dead_one_keeps_nobody_out(tmp_path):
     owner.send_signal(signal.SIGKILL)
     owner.wait()
     with files.lock(path):
-        assert (tmp_path / ".run.lock").read_text().startswith(f"process {os.getpid()} on ")
+        assert (tmp_path / ".run.lock").read_text(encoding="utf-8").startswith(f"process {os.getpid()} on ")
     assert not list(tmp_path.iterdir())
 
 

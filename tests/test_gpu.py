@@ -244,7 +244,9 @@ def test_a_measurement_that_fails_or_has_no_time_says_so_and_the_record_is_writt
 
     def does(call: Call) -> None:
         call.measure("good", lambda: {"seconds": 0.123456789})
-        assert json.loads((tmp_path / "gpu.json").read_text())["parts"]["b"][0]["good"] == {"seconds": 0.12346}
+        assert json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))["parts"]["b"][0]["good"] == {
+            "seconds": 0.12346
+        }
         call.measure("bad", lambda: {}["missing"])
         call.measure("late", lambda: 1, needs=51)
         raise ValueError("got this; needs that")

@@ -167,13 +167,13 @@ def test_transparency_orientation_and_frames(tmp_path):
 
 def test_what_is_no_picture_is_passed_over(folder):
     whole = dg.load(folder)
-    (folder / "notes.txt").write_text("not a picture")
+    (folder / "notes.txt").write_text("not a picture", encoding="utf-8")
     (folder / "._0.png").write_bytes(b"left by another system")
     np.testing.assert_array_equal(dg.load(folder), whole)
 
 
 def test_every_file_is_accounted_for_in_one_line(folder, capsys):
-    (folder / "notes.TXT").write_text("not a picture")
+    (folder / "notes.TXT").write_text("not a picture", encoding="utf-8")
     (folder / "a.heic").write_bytes(b"of a phone")
     (folder / ".hidden.png").write_bytes(b"left by another system")
     save(folder / "cat" / "x.jfif.png", picture(0))

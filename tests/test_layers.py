@@ -56,19 +56,19 @@ def test_the_package_keeps_its_contracts():
 )
 def test_what_breaks_a_contract_is_caught(module, planted, copied):
     path = copied / "src" / "diffgauss" / f"{module}.py"
-    before = path.read_text() if path.exists() else None
-    path.write_text(f"{before or ''}\n{planted}\n")
+    before = path.read_text(encoding="utf-8") if path.exists() else None
+    path.write_text(f"{before or ''}\n{planted}\n", encoding="utf-8")
     try:
         code, said = lint(copied)
     finally:
-        path.unlink() if before is None else path.write_text(before)
+        path.unlink() if before is None else path.write_text(before, encoding="utf-8")
     assert code == 1 and module.replace("/", ".") in said, said
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_files_are_short(path):
-    assert len(path.read_text().splitlines()) <= 300
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
 
 
 def test_the_kernels_are_few_enough_to_hold_in_the_head():
-    assert sum(len(p.read_text().splitlines()) for p in KERNELS) <= 1900
+    assert sum(len(p.read_text(encoding="utf-8").splitlines()) for p in KERNELS) <= 1900

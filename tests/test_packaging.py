@@ -56,7 +56,9 @@ def test_constraints_pin_every_dependency_inside_its_window():
 
 
 def test_pins_name_no_host_and_no_file_a_path_of_this_machine():
-    assert "://" not in (ROOT / "constraints.txt").read_text() + (ROOT / "environment.yml").read_text()
+    assert "://" not in (ROOT / "constraints.txt").read_text(encoding="utf-8") + (
+        ROOT / "environment.yml"
+    ).read_text(encoding="utf-8")
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for path in (ROOT / name for name in tracked.splitlines()):
         if path.is_file():

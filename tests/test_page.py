@@ -117,7 +117,7 @@ def test_write_leaves_the_old_page_or_the_new_one(tmp_path):
     files.write(path, "old")
     with pytest.raises(UnicodeEncodeError):
         files.write(path, "new \ud800")
-    assert path.read_text() == "old"
+    assert path.read_text(encoding="utf-8") == "old"
     files.write(path, "new σ")
     assert path.read_text(encoding="utf-8") == "new σ" and [p.name for p in path.parent.iterdir()] == [
         "report.html"

@@ -41,7 +41,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "data" / "results").mkdir(parents=True)
     colour = [claim("C1 colour", "partly", "they are few"), claim("C2 colour", "holds")]
     (tmp_path / "data" / "results" / "cifar10.json").write_text(
-        json.dumps({"claims": colour, "caution": "Mind the gap."})
+        json.dumps({"claims": colour, "caution": "Mind the gap."}), encoding="utf-8"
     )
     monkeypatch.setattr(results, "ROOT", tmp_path)
     monkeypatch.setattr(results, "FIGURES", ["F1", "F2"])
@@ -81,8 +81,8 @@ def test_a_claim_or_figure_without_a_counterpart_is_refused(folder, lost, messag
 
 def test_a_colour_claim_without_a_verdict_is_refused(folder):
     path = folder / "data" / "results" / "cifar10.json"
-    record = json.loads(path.read_text())
-    path.write_text(json.dumps(record | {"claims": record["claims"][:1]}))
+    record = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(record | {"claims": record["claims"][:1]}), encoding="utf-8")
     (folder / "02_second.ipynb").unlink()
     with pytest.raises(ValueError, match="no notebook has C2, C2 colour; needs"):
         results.render(folder)
@@ -115,7 +115,9 @@ def test_the_committed_page_is_what_the_notebooks_say():
 
 def test_the_verdict_on_bias_follows_from_the_recorded_pull():
     record = json.loads((results.ROOT / "data" / "results" / "one_kind.json").read_text(encoding="utf-8"))
-    assert record["bias"] == one_kind.bias(record["pull"]) and f"a bias is **{record['bias']}**" in PAGE.read_text()
+    assert record["bias"] == one_kind.bias(record["pull"]) and f"a bias is **{record['bias']}**" in PAGE.read_text(
+        encoding="utf-8"
+    )
     for s, pairs in record["pull"]["sneakers"]["pull"].items():
         assert len(pairs) == 3 and all(low < a < high for a, low, high in pairs.values()), s
     for bounds, verdict in (((0.9, 0.97), "found"), ((0.985, 1.01), "excluded"), ((0.97, 1.0), "undecided")):

@@ -1,5 +1,6 @@
 """The tools that write: stamping the address, executing and normalising notebooks, README's promises."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -36,7 +37,7 @@ def test_stamp_writes_one_address_everywhere_and_takes_it_back(checkout):
         text = path.read_text(encoding="utf-8")
         nbformat.validate(nbformat.reads(text, as_version=4))
         assert f"github/someone/diffgauss/blob/{stamp.ref(checkout)}/notebooks/{path.name}" in text
-        assert f'ADDRESS = \\"git+https://github.com/someone/diffgauss@{stamp.ref(checkout)}\\"' in text
+        assert f'DIFFGAUSS_SOURCE\\", \\"git+https://github.com/someone/diffgauss@{stamp.ref(checkout)}\\"' in text
     store = (checkout / "src" / "diffgauss" / "data" / "store.py").read_text(encoding="utf-8")
     assert '\nREPOSITORY = "someone/diffgauss"\n' in store
     assert stamp.stamp(checkout, "someone/diffgauss") == []
@@ -97,16 +98,20 @@ def test_normalise_drops_what_differs_from_run_to_run():
     assert [o.get("text") for o in book.cells[0].outputs] == [None, "ab"]
 
 
-def test_setup_cell_without_an_address_says_what_to_do(tmp_path):
-    """In a Python that has no diffgauss (-S: no site-packages) and no address."""
+def test_setup_cell_installs_from_the_checkout_around_it_and_fails_alone(tmp_path):
+    """As if diffgauss were missing, and no address known: pip is asked for the folder above."""
     book = nbformat.read(ROOT / "notebooks/01_probability_flow_ode.ipynb", as_version=4)
     (source,) = [c.source for c in book.cells if "setup" in c.metadata.get("tags", [])]
-    source = re.sub(r'ADDRESS = ".*?"', 'ADDRESS = ""', source)
+    assert len([line for line in source.splitlines() if line and line[0] not in " #"]) <= 5
+    missing = source.replace('importlib.util.find_spec("diffgauss") is None', "True")
+    assert missing != source
+    missing = re.sub(r'(DIFFGAUSS_SOURCE", ").*?"', r'\1.."', missing)
+    (tmp_path / "alone").mkdir()
+    environment = {k: v for k, v in os.environ.items() if k != "DIFFGAUSS_SOURCE"}
     run = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", source], capture_output=True, text=True, cwd=tmp_path, env={}
+        [sys.executable, "-c", missing], capture_output=True, text=True, cwd=tmp_path / "alone", env=environment
     )
-    assert run.returncode != 0
-    assert "make address REPO=owner/name" in run.stderr and "DIFFGAUSS_SOURCE" in run.stderr
+    assert run.returncode != 0 and "Directory '..' is not installable" in run.stderr, run.stderr
 
 
 @pytest.mark.slow

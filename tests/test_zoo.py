@@ -114,7 +114,9 @@ def test_a_finished_run_is_loaded_indexed_and_verified_and_a_false_record_is_not
     assert zoo.verify("brief", steps=64) < 1e-3
     call = CliRunner().invoke
     assert call(cli.app, ["zoo", "index", str(shelf_of)]).exit_code == 0
-    assert zoo.shipped() == zoo.index(shelf_of) and "| brief | 16 |" in (shelf_of / "README.md").read_text()
+    assert zoo.shipped() == zoo.index(shelf_of) and "| brief | 16 |" in (shelf_of / "README.md").read_text(
+        encoding="utf-8"
+    )
     assert call(cli.app, ["zoo", "verify"]).exit_code == 0
     whole = shelf.read(path, run("brief").facts, shelf.whole(run("brief")))
     checkpoint.save(path, whole | {"losses": losses * np.float32(1.02)}, **facts)  # a record of other losses
@@ -130,7 +132,7 @@ def test_a_finished_run_is_loaded_indexed_and_verified_and_a_false_record_is_not
 def test_shipped_files_are_those_of_zoo_json():
     result = CliRunner().invoke(cli.app, ["zoo", "verify"])
     assert result.exit_code == 0 and "zoo.json agrees" in result.output
-    assert cli.table(zoo.shipped()) in (zoo.folder() / "README.md").read_text()
+    assert cli.table(zoo.shipped()) in (zoo.folder() / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

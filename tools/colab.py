@@ -19,9 +19,9 @@ PYTHON = FOLDER / "env" / "bin" / "python"
 PIP = ("-m", "pip", "--disable-pip-version-check")
 
 
-def interpreter() -> str:
-    """Colab's Python, 3.13, from PATH or from pyenv; else the newest from 3.11 on; else the one that runs this."""
-    for minor in (13, 12, 11):
+def interpreter(first: int = 13) -> str:
+    """Python 3.13, Colab's, or another 3.x from PATH or pyenv; else the newest from 3.11 on; else the one here."""
+    for minor in (first, 13, 12, 11):
         pyenv = sorted((Path.home() / ".pyenv" / "versions").glob(f"3.{minor}.*/bin/python"))
         for found in [shutil.which(f"python3.{minor}"), *map(str, pyenv)]:
             if found and version(found).startswith(f"Python 3.{minor}."):
@@ -44,10 +44,9 @@ def pins() -> dict[str, str]:
 
 
 def installed() -> dict[str, str]:
-    """Name to version of every package in the environment, without pip."""
+    """Name to version of every package in the environment."""
     listed = subprocess.run([PYTHON, *PIP, "list", "--format=json"], capture_output=True, text=True, check=True)
-    found = {canonical(package["name"]): package["version"] for package in json.loads(listed.stdout)}
-    return {name: v for name, v in found.items() if name != "pip"}
+    return {canonical(package["name"]): package["version"] for package in json.loads(listed.stdout)}
 
 
 def environment() -> Path:
@@ -64,7 +63,9 @@ def environment() -> Path:
     (site,) = (FOLDER / "env" / "lib").glob("python3*/site-packages")
     (site / "google" / "colab").mkdir(parents=True, exist_ok=True)
     shutil.copy(PINS.with_name("google_colab.py"), site / "google" / "colab" / "__init__.py")
-    (site / "google_colab.pth").write_text("import google.colab\n")  # in sys.modules from the start, as in Colab
+    (site / "google_colab.pth").write_text(
+        "import google.colab\n", encoding="utf-8"
+    )  # in sys.modules from the start, as in Colab
     return PYTHON
 
 

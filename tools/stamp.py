@@ -52,8 +52,8 @@ def stamp(root: Path, repository: str | None = None) -> list[Path]:
 def stamped(text: str, path: Path, repository: str, tag: str) -> str:
     """A notebook's (still JSON) or README's text with its badges and its setup cell's address written anew."""
     if path.suffix == ".ipynb":
-        line = f"git+https://github.com/{repository}@{tag}" if repository else ""
-        text = re.sub(r'ADDRESS = \\".*?\\"', lambda _: f'ADDRESS = \\"{line}\\"', text)
+        source = f"git+https://github.com/{repository}@{tag}" if repository else ".."
+        text = re.sub(r'(DIFFGAUSS_SOURCE\\", \\").*?(\\")', lambda found: found[1] + source + found[2], text)
         return BADGES.sub(lambda _: badges(repository, tag, path.name), text)
     parts = re.split(r"(?m)^(?=\|)", text)  # in README each row of the notebooks' table has badges of its own
     for i, part in enumerate(parts):

@@ -2,10 +2,11 @@
 ``diffgauss data list``, ``fetch``, ``verify``.
 
 Exit status: 0 done; 1 bad input, a damaged file or a check that failed, with one line on stderr; 2 a wrong option;
-130 stopped by Ctrl-C or SIGTERM, with what was done kept.
+130 stopped by Ctrl-C or SIGTERM, with what was done kept; 134 ended by JAX, others being lost.
 """
 
 import json
+import os
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -17,7 +18,7 @@ from typer.core import TyperGroup
 
 from diffgauss import files, tour, zoo
 from diffgauss.data import store
-from diffgauss.zoo import runs
+from diffgauss.zoo import peers, runs
 
 FAULTS = (ValueError, TypeError, KeyError, OSError, ArithmeticError, MemoryError, ImportError, RuntimeError)
 
@@ -29,14 +30,23 @@ class Guarded(TyperGroup):
         """Run the command. Raises typer.Exit with the status that the module's text names."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            typer.echo(f"diffgauss: {printable(str(error) or 'stopped')}; the same command goes on", err=True)
-            raise typer.Exit(130) from error
-        except FAULTS as error:
+        except (KeyboardInterrupt, *FAULTS) as error:
             if isinstance(error, typer.Exit | typer.Abort):  # a RuntimeError, for Click's own use
                 raise
-            typer.echo(f"diffgauss: {printable(str(error) or type(error).__name__)}", err=True)
-            raise typer.Exit(1) from error
+            typer.echo(said(error), err=True)
+            raise typer.Exit(status(error)) from error
+
+
+def said(error: BaseException) -> str:
+    """The line about what a command raised."""
+    if isinstance(error, KeyboardInterrupt):
+        return f"diffgauss: {printable(str(error) or 'stopped')}; the same command goes on"
+    return f"diffgauss: {printable(str(error) or type(error).__name__)}"
+
+
+def status(error: BaseException) -> int:
+    """The exit status after it."""
+    return 130 if isinstance(error, KeyboardInterrupt) else 1
 
 
 def printable(text: str) -> str:
@@ -91,22 +101,28 @@ def show_around(
 
 
 def table(records: dict) -> str:
-    """The runs in a Markdown table, with dashes for those that are not in the records."""
+    """The runs in a Markdown table, with dashes for what is not in the records. Raises ValueError for odd ones."""
     rows = [COLUMNS, ("---",) * len(COLUMNS)]
     for name, run in zoo.entries().items():
-        of = {"cifar10": "CIFAR-10", "pneumoniamnist": "X-rays"}.get(run.dataset, ", ".join(run.classes or ()))
-        of = "upper body" if len(run.classes or ()) > 1 else of
-        seen = f"{run.n}{', part ' + str(run.part + 1) if run.part else ''}{', ' + of if of else ''}"
-        found = records.get(name)
-        last = found["scores"][str(run.steps)] if found else {}
-        wanted = [last.get("loss_ratio")]
-        wanted += [last[key][i][0] if key in last else None for key, i in SIGMAS.items()]
-        wanted += [last["r2"][E][0] if "r2" in last else None for E in ("D_G", "D_M")]
-        wanted += [last.get("GL"), last.get("memorized")]
-        values = ["–" if value is None else f"{value:.3f}" for value in wanted]
-        hours = f"{found['seconds'] / 3600:.2f}" if found else "–"
-        rows.append((name, seen, *map(str, (run.width, run.seed, run.steps)), *values, hours))
+        try:
+            rows.append(_row(name, run, records.get(name)))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"zoo.json says odd things of {name} ({error!r}); needs it as written") from error
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _row(name: str, run: runs.Run, found: dict | None) -> tuple[str, ...]:
+    of = {"cifar10": "CIFAR-10", "pneumoniamnist": "X-rays"}.get(run.dataset, ", ".join(run.classes or ()))
+    of = "upper body" if len(run.classes or ()) > 1 else of
+    seen = f"{run.n}{', part ' + str(run.part + 1) if run.part else ''}{', ' + of if of else ''}"
+    last = found["scores"][str(run.steps)] if found else {}
+    wanted = [last.get("loss_ratio")]
+    wanted += [last[key][i][0] if key in last else None for key, i in SIGMAS.items()]
+    wanted += [last["r2"][E][0] if "r2" in last else None for E in ("D_G", "D_M")]
+    wanted += [last.get("GL"), last.get("memorized")]
+    values = ["–" if value is None else f"{value:.3f}" for value in wanted]
+    hours = f"{found['seconds'] / 3600:.2f}" if found else "–"
+    return (name, seen, *map(str, (run.width, run.seed, run.steps)), *values, hours)
 
 
 @shelf.command("list")
@@ -131,17 +147,27 @@ def train(
     ] = None,
     processes: Annotated[int | None, typer.Option(help="How many there are.")] = None,
     process: Annotated[int | None, typer.Option(help="Which one this is, from 0.")] = None,
+    wait: Annotated[int, typer.Option(help="Seconds that the others may take to come.")] = 300,
 ) -> None:
     """Train a run, or go on with it after a stop or a kill.
 
-    All devices of all processes share each batch; the processes share the folder, and the first one writes.
+    All devices of all processes share each batch; the processes share the folder, and the first one writes. Where
+    one is lost all end, and the same commands go on.
     """
-    if coordinator is None and (processes, process) != (None, None):
-        raise typer.BadParameter("--processes and --process need --coordinator, HOST:PORT of the first one")
-    if coordinator is not None:
-        jax.distributed.initialize(None if coordinator == "auto" else coordinator, processes, process)
-    path = zoo.train(name, into, steps=steps, save_every=save_every)
-    typer.echo(path)
+    if coordinator is None:
+        if (processes, process) != (None, None):
+            raise typer.BadParameter("--processes and --process need --coordinator, HOST:PORT of the first one")
+        typer.echo(zoo.train(name, into, steps=steps, save_every=save_every))
+        return
+    runs.run(name)  # raises for an unknown one, before the others are waited for
+    with peers.Peers(coordinator, processes, process, wait).joined():
+        try:
+            typer.echo(zoo.train(name, into, steps=steps, save_every=save_every))
+        except (KeyboardInterrupt, *FAULTS) as error:
+            lost = "; if another process was lost, the same commands go on from what was saved last"
+            typer.echo(said(error) + lost * isinstance(error, RuntimeError), err=True)
+            sys.stderr.flush()
+            os._exit(status(error))  # the usual end waits for the others
 
 
 @shelf.command()

@@ -1,11 +1,13 @@
 """Files written whole or not at all, by one process at a time."""
 
 import contextlib
+import json
 import os
 import platform
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 def write(path: str | Path, content: str | bytes) -> None:
@@ -30,6 +32,17 @@ def write(path: str | Path, content: str | bytes) -> None:
         if isinstance(error, OSError):
             raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         raise
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """The dictionary in a file of JSON. Raises ValueError, which names the file, for anything else."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged or no JSON ({error}); needs the file as it was written") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds a {type(found).__name__}; needs a dictionary")
+    return found
 
 
 @contextlib.contextmanager

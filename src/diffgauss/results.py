@@ -1,20 +1,21 @@
 """What the scripts in experiments/ and benchmarks/ measured and the notebooks read: data/results/*.json."""
 
-import json
 from pathlib import Path
 from typing import Any
+
+from diffgauss import files
 
 
 def results(name: str) -> dict[str, Any]:
     """The record of that name, with what it is, the command, day, machine and versions that made it.
 
-    Raises ValueError for a name that is not there.
+    Raises ValueError for a name that is not there and for a damaged record.
     """
     path = folder() / f"{name}.json"
     if not path.is_file():
         there = ", ".join(sorted(p.stem for p in folder().glob("*.json")))
         raise ValueError(f"got {name!r}; data/results has {there or 'no record'}")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return files.read_json(path)
 
 
 def folder() -> Path:

@@ -63,7 +63,7 @@ def server(python: str | Path, folder: Path, **variables: str) -> Iterator[str]:
     where |= {f"JUPYTERLAB_{kind}_DIR": str(home / kind.lower()) for kind in ("SETTINGS", "WORKSPACES")}
     (home / "config" / "labconfig").mkdir(parents=True)
     off = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
-    (home / "config" / "labconfig" / "page_config.json").write_text(json.dumps(off))
+    (home / "config" / "labconfig" / "page_config.json").write_text(json.dumps(off), encoding="utf-8")
     command = [str(python), "-m", "jupyterlab", "--no-browser", "--allow-root", f"--notebook-dir={folder}"]
     command += [f"--port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}"]
     with (home / "log").open("w") as log:
@@ -72,7 +72,9 @@ def server(python: str | Path, folder: Path, **variables: str) -> Iterator[str]:
             deadline = time.monotonic() + 240
             while not listens(port):
                 if process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"JupyterLab did not start:\n{(home / 'log').read_text()[-3000:]}")
+                    raise RuntimeError(
+                        f"JupyterLab did not start:\n{(home / 'log').read_text(encoding='utf-8')[-3000:]}"
+                    )
                 time.sleep(0.2)
             yield f"http://127.0.0.1:{port}"
         finally:

@@ -55,18 +55,18 @@ def test_no_missing_alt_no_dead_link_nothing_from_elsewhere(site):
 )
 def test_planted_faults_are_found(planted, found, tmp_path):
     sound = '<a href="two.html#here">t</a> <a href="https://example.org">e</a> <img src="a.png" alt="a">'
-    (tmp_path / "one.html").write_text(sound + planted)
-    (tmp_path / "two.html").write_text('<h1 id="here">two</h1>')
+    (tmp_path / "one.html").write_text(sound + planted, encoding="utf-8")
+    (tmp_path / "two.html").write_text('<h1 id="here">two</h1>', encoding="utf-8")
     (tmp_path / "a.png").touch()
     if "a.css" in planted:
-        (tmp_path / "a.css").write_text("@font-face {src: url('https://cdn.example/font.woff')}")
+        (tmp_path / "a.css").write_text("@font-face {src: url('https://cdn.example/font.woff')}", encoding="utf-8")
     faults = pages.faults(tmp_path)
     assert len(faults) == 1 and found in faults[0] if found else not faults
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_figures_have_the_alt_text_of_the_notebook(name, site):
-    cells = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]
+    cells = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
     outputs = [o for cell in cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
     soup = BeautifulSoup((site / "notebooks" / f"{name}.html").read_bytes(), "html.parser")
     shown = [image["alt"] for image in soup.select(".cell_output img")]
@@ -76,7 +76,7 @@ def test_figures_have_the_alt_text_of_the_notebook(name, site):
 def test_reference_has_every_public_name(site):
     soup = BeautifulSoup((site / "site" / "api.html").read_bytes(), "html.parser")
     shown = {str(tag["id"]) for tag in soup.find_all("dt", id=True)}
-    init = (ROOT / "src" / "diffgauss" / "__init__.py").read_text()
+    init = (ROOT / "src" / "diffgauss" / "__init__.py").read_text(encoding="utf-8")
     names = {f"{module}.{name}" for module, name in re.findall(r"from (diffgauss\.\S+) import (\w+) as", init)}
     files = {".".join(p.relative_to(ROOT / "src").with_suffix("").parts) for p in (ROOT / "src").rglob("*.py")}
     modules = names & files

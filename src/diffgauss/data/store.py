@@ -133,8 +133,8 @@ def _download(name: str) -> bytes:
 
     if not address():
         raise FileNotFoundError(
-            f"{name} is not on this machine, or damaged, and this copy of diffgauss has no address to fetch it from; needs "
-            f"DIFFGAUSS_STORE=URL, or {FOLDER}"
+            f"{name} is not on this machine, or damaged, and this copy has no address to fetch it from; "
+            f"needs DIFFGAUSS_STORE=URL, or {FOLDER}"
         )
     (digest, size), url, content = registry()[name], f"{address().rstrip('/')}/{name}", io.BytesIO()
     try:

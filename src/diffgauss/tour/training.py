@@ -15,7 +15,7 @@ from diffgauss.nets.unet import UNet
 from diffgauss.train import TrainConfig, TrainState
 from diffgauss.zoo import checkpoint
 from diffgauss.zoo.runs import CHUNK
-from diffgauss.zoo.training import resume
+from diffgauss.zoo.training import parked_at, resume
 
 SAVE_EVERY = 30.0
 """Seconds between two writes of the state."""
@@ -45,8 +45,8 @@ def train(
         if known.get("run") != of:
             parked.unlink()
         else:
-            start = known["step"]
-            if steps is None and known.get("asked") == asked:
+            start, _ = parked_at(parked)
+            if steps is None and known.get("asked") == asked and isinstance(known.get("goal"), int):
                 goal = known["goal"]
 
     def go_on(until: int) -> tuple[TrainState, np.ndarray]:

@@ -14,17 +14,18 @@ import safetensors.numpy
 from diffgauss import files
 
 T = TypeVar("T")
-SCHEMA = 1
+SCHEMA = 2
+"""Since 2 the facts are under the digest too; files of 1 are read."""
 
 
 def save(path: str | Path, tree: Any, **facts: Any) -> None:
     """Write the arrays of a pytree, each named by its path, and facts (anything JSON holds) to one file.
 
-    A kill at any moment leaves the old file or the new one. The header records the schema and a SHA-256 of all
-    names, types, shapes and values.
+    A kill at any moment leaves the old file or the new one. The header records the schema and a SHA-256 of the
+    facts and of all names, types, shapes and values.
     """
-    arrays = _named(tree)
-    record = {"schema": SCHEMA, "sha256": _digest(arrays), "facts": facts}
+    arrays, facts = _named(tree), json.loads(json.dumps(facts))
+    record = {"schema": SCHEMA, "sha256": _digest(arrays, facts), "facts": facts}
     files.write(path, safetensors.numpy.save(arrays, {"diffgauss": json.dumps(record)}))
 
 
@@ -58,17 +59,17 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         with safetensors.safe_open(path, framework="numpy") as file:  # type: ignore[no-untyped-call]
             header = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, ValueError) as error:
+    except (safetensors.SafetensorError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged or no .safetensors file ({error}); needs a whole one") from error
     try:
         record = json.loads(header["diffgauss"])
-        schema, digest, known = record["schema"], record["sha256"], record["facts"]
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        schema, digest, known = record["schema"], record["sha256"], dict(record["facts"])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} has no diffgauss header; needs a checkpoint that diffgauss wrote") from error
-    if schema != SCHEMA:
-        raise ValueError(f"{path} has schema {schema}; this version of diffgauss needs {SCHEMA}")
-    if (got := _digest(arrays)) != digest:
-        raise ValueError(f"{path} is damaged: its arrays have sha256 {got}; needs {digest}")
+    if schema not in (1, SCHEMA):
+        raise ValueError(f"{path} has schema {schema!r}; this version of diffgauss needs {SCHEMA}")
+    if (got := _digest(arrays, None if schema == 1 else known)) != digest:
+        raise ValueError(f"{path} is damaged: its arrays and facts have sha256 {got}; needs {digest}")
     return arrays, known
 
 
@@ -77,8 +78,8 @@ def _named(tree: Any) -> dict[str, np.ndarray]:
     return {jax.tree_util.keystr(k): np.asarray(leaf, order="C") for k, leaf in leaves}
 
 
-def _digest(arrays: dict[str, np.ndarray]) -> str:
-    total = hashlib.sha256()
+def _digest(arrays: dict[str, np.ndarray], facts: dict[str, Any] | None) -> str:
+    total = hashlib.sha256(b"" if facts is None else json.dumps(facts, sort_keys=True).encode())
     for name in sorted(arrays):
         total.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
         total.update(arrays[name].tobytes())

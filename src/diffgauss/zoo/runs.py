@@ -218,7 +218,7 @@ def noise(k: int = 100, event: tuple[int, ...] = (28, 28, 1)) -> jax.Array:
 def processor() -> str:
     """The processor's name."""
     info = Path("/proc/cpuinfo")
-    model = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.is_file() else None
+    model = re.search(r"model name\s*:\s*(.+)", info.read_text(encoding="utf-8")) if info.is_file() else None
     return model[1] if model else platform.processor() or platform.machine()
 
 

@@ -1,7 +1,6 @@
 """What is in the zoo: weights, losses and records of the shipped runs."""
 
 import hashlib
-import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from diffgauss import files
 from diffgauss.data import store
 from diffgauss.denoisers.network import EDMDenoiser
 from diffgauss.zoo import checkpoint, runs
@@ -48,8 +48,8 @@ def index(where: Path) -> dict[str, Any]:
     Scores that the folder's zoo.json, or else the shipped one, has beyond those in the file (``score``) stay while
     the file is the same.
     """
-    listed = next((p for p in (where / "zoo.json", runs.folder() / "zoo.json") if p.exists()), None)
-    found, known = {}, json.loads(listed.read_text()) if listed else {}
+    own = where if (where / "zoo.json").exists() else runs.folder()
+    found, known = {}, _listed(own) if (own / "zoo.json").exists() else {}
     for name, this in entries().items():
         path = where / f"{name}.safetensors"
         if path.exists():
@@ -63,8 +63,17 @@ def index(where: Path) -> dict[str, Any]:
 
 
 def shipped() -> dict[str, Any]:
-    """zoo.json: the ``index`` of the shipped runs. Raises FileNotFoundError where there is none."""
-    return json.loads((runs.folder() / "zoo.json").read_text())
+    """zoo.json: the ``index`` of the shipped runs. Raises FileNotFoundError, or ValueError for a damaged one."""
+    return _listed(runs.folder())
+
+
+def _listed(where: Path) -> dict[str, Any]:
+    found = files.read_json(where / "zoo.json")
+    for name, known in found.items():
+        scores = known.get("scores") if isinstance(known, dict) else None
+        if not isinstance(scores, dict) or not all(isinstance(of, dict) for of in scores.values()):
+            raise ValueError(f"{where / 'zoo.json'} says odd things of {name}; needs it as it was written")
+    return found
 
 
 @cache
@@ -89,7 +98,7 @@ def read(path: Path, of: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]
 def whole(this: Run) -> dict[str, Any]:
     """What a finished file holds: the losses and the averaged weights of each snapshot."""
     half = cast(untrained(this), np.float16)
-    return {"losses": np.zeros(this.steps, np.float32)} | {f"step {s}": half for s in this.snapshots}
+    return {"losses": jax.ShapeDtypeStruct((this.steps,), np.float32)} | {f"step {s}": half for s in this.snapshots}
 
 
 def cast(D: Any, dtype: Any) -> Any:

@@ -50,11 +50,11 @@ def resume(
     found: dict[str, Any] = {"losses": np.zeros(0, np.float32)}
     start, before = time.monotonic(), 0.0
     if parked.exists():
-        known = checkpoint.facts(parked)
-        half = {f"step {s}": cast(state.ema, np.float16) for s in record if s <= known.get("step", 0)}
-        like = half | {"losses": np.zeros(known.get("step", 0), np.float32), "state": state}
+        done, before = parked_at(parked)
+        half = {f"step {s}": cast(state.ema, np.float16) for s in record if s <= done}
+        like = half | {"losses": jax.ShapeDtypeStruct((done,), np.float32), "state": state}
         found = read(parked, of, like)
-        state, before = found.pop("state"), known["seconds"]
+        state = found.pop("state")
     past, saved = np.asarray(found["losses"]), start
 
     def keep(state: TrainState, new: np.ndarray) -> None:
@@ -78,6 +78,15 @@ def resume(
             park(state)
             raise KeyboardInterrupt(f"stopped at step {done} of {until}, which {parked} holds")
     return state, found, before + time.monotonic() - start
+
+
+def parked_at(path: Path) -> tuple[int, float]:
+    """The step and the seconds of a parked state. Raises ValueError as ``checkpoint.facts``, and for odd ones."""
+    known = checkpoint.facts(path)
+    step, seconds = known.get("step"), known.get("seconds")
+    if type(step) is not int or not 0 <= step < 2**40 or type(seconds) is not float or not 0 <= seconds < 1e12:
+        raise ValueError(f"{path} is of step {step!r} after {seconds!r} s; needs a state that diffgauss parked")
+    return step, seconds
 
 
 @contextmanager

@@ -1,0 +1,120 @@
+"""Environments with the newest releases, and with Kaggle's, in build/NAME, and the tests in them.
+
+python tools/newest.py newest|kaggle|lowest [--notebooks N,M]
+
+newest: Python 3.13 and the newest release of everything that the project asks for; kaggle: Python 3.12 and the
+versions that Kaggle ships; lowest: Python 3.11 and every lower bound of pyproject.toml. Each is made from nothing.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+import colab
+import nbformat
+from colab import ROOT
+from packaging.requirements import Requirement
+
+TOOLS = ("beartype", "hypothesis", "nbval", "pytest", "pytest-xdist")
+"""What the tests need besides the project."""
+
+QUICK = (
+    "test_core", "test_schedule", "test_ode", "test_blocks", "test_empirical", "test_gaussian", "test_linear",
+    "test_distance", "test_linearity", "test_train", "test_checkpoint", "test_lesson",
+)  # fmt: skip
+"""The fast tests of the kernels, which take about a minute."""
+
+
+def project() -> dict:
+    """The table of that name in pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def bounds() -> list[str]:
+    """Every lower bound of pyproject.toml as a pin."""
+    asked = [Requirement(text) for text in project()["dependencies"]]
+    return [f"{r.name}=={s.version}" for r in asked for s in r.specifier if s.operator == ">="]
+
+
+class Kind(NamedTuple):
+    """minor: of Python 3; pins: pip's, besides the project's own requirements; notebooks: which run in it."""
+
+    minor: int
+    pins: list[str]
+    notebooks: range
+
+
+def kinds() -> dict[str, Kind]:
+    return {
+        "newest": Kind(13, [], range(1, 10)),
+        "kaggle": Kind(12, ["numpy==2.0.2", "ipywidgets==8.1.5"], range(1, 4)),
+        "lowest": Kind(11, bounds(), range(0)),
+    }
+
+
+def environment(name: str) -> Path:
+    """The Python of an environment that was made from nothing."""
+    kind, folder = kinds()[name], ROOT / "build" / name / "env"
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([colab.interpreter(kind.minor), "-m", "venv", folder], check=True)
+    python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    command = [python, *colab.PIP, "install", "-q", "-e", str(ROOT), *TOOLS, "ipykernel", *kind.pins]
+    subprocess.run(command, check=True, env=colab.clean())
+    return python
+
+
+def versions(python: Path) -> dict[str, str]:
+    """Name to version of what is there."""
+    listed = subprocess.run([python, *colab.PIP, "freeze"], capture_output=True, text=True, check=True).stdout
+    return {colab.canonical(n): v for n, v in re.findall(r"(?m)^([\w.-]+)==(\S+)$", listed)}
+
+
+def nbval(python: str | Path, path: Path, **variables: str) -> list[str]:
+    """What goes wrong when a notebook is run by nbval in its folder; empty if all is well and every cell ran."""
+    command = [python, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=900"]
+    command += ["--durations=5", "-p", "no:cacheprovider", path.name]
+    environment = colab.clean(**variables)
+    run = subprocess.run(command, cwd=path.parent, env=environment, capture_output=True, text=True, timeout=3000)
+    found = [] if run.returncode == 0 else [run.stdout[-6000:] + run.stderr[-2000:]]
+    cells = sum(cell.cell_type == "code" for cell in nbformat.read(path, as_version=4).cells)
+    if not re.search(rf"\b{cells} passed", run.stdout):
+        found.append(f"{cells} code cells, but: {run.stdout[-300:]}")
+    return found
+
+
+def faults(python: Path, notebooks: list[Path], tests: list[str]) -> list[str]:
+    """What goes wrong when these tests and notebooks run there, each notebook alone in an empty folder."""
+    command = [python, "-m", "pytest", "-m", "not slow", "-q", "-p", "no:cacheprovider", *tests]
+    run = subprocess.run(command, cwd=ROOT, env=colab.clean(), capture_output=True, text=True)
+    found = [] if run.returncode == 0 else [run.stdout[-6000:] + run.stderr[-2000:]]
+    for path in notebooks:
+        with tempfile.TemporaryDirectory() as folder:
+            found += nbval(python, Path(shutil.copy(path, folder)))
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=kinds())
+    parser.add_argument("--notebooks", help="numbers, with commas; default: all that the set is for")
+    parser.add_argument("--quick", action="store_true", help="the fast tests of the kernels alone")
+    args = parser.parse_args()
+    python = environment(args.name)
+    print(colab.version(python), versions(python))
+    numbers = kinds()[args.name].notebooks if args.notebooks is None else map(int, args.notebooks.split(","))
+    notebooks = [path for n in numbers for path in (ROOT / "notebooks").glob(f"{n:02}_*.ipynb")]
+    whole = ["tests", "--ignore=tests/browser", "--ignore=tests/site", "--ignore=tests/colab"]
+    tests = [f"tests/{name}.py" for name in QUICK] if args.quick or args.name != "newest" else whole
+    found = faults(python, notebooks, tests)
+    print("\n".join(found) or f"all is well with {', '.join(p.stem for p in notebooks) or 'the tests'}")
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
