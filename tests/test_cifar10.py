@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import diffgauss as dg
 from diffgauss import cli, zoo
 from diffgauss.data import images as source
+from diffgauss.data import store
 from diffgauss.zoo import runs
 from diffgauss.zoo.runs import Run, run
 
@@ -75,8 +76,8 @@ def test_shipped_networks_load_and_denoise_without_the_images(name, monkeypatch)
 
 @pytest.mark.slow
 def test_a_run_on_colour_images_is_trained_scored_and_verified(miniature, monkeypatch):
-    zoo.train("brief", miniature, progress=False)
-    monkeypatch.setattr(runs, "folder", lambda: miniature)
+    zoo.train("brief", miniature / "zoo", progress=False)
+    monkeypatch.setattr(store, "HOME", miniature)
     assert {"train", "test", "loss_ratio", "GL", "memorized", "skill", "r2"} < set(
         zoo.record("brief")["scores"]["64"]
     )

@@ -8,6 +8,7 @@ import pytest
 import diffgauss as dg
 from diffgauss import data
 from diffgauss.data import images as source
+from diffgauss.data import store
 
 
 def test_both_splits_are_whole_and_in_range(train, test):
@@ -63,10 +64,15 @@ def test_unknown_names_are_refused(arguments, message):
 @pytest.fixture
 def copies(tmp_path, monkeypatch):
     """A folder with copies of the test split, which ``load`` reads from."""
+    (tmp_path / "fashion-mnist").mkdir()
     for kind in ("images", "labels"):
-        shutil.copy(data.folder() / source._FILES["test", kind][0], tmp_path)
-    monkeypatch.setattr(source, "folder", lambda: tmp_path)
-    return tmp_path
+        shutil.copy(data.folder() / source._FILES["test", kind][0], tmp_path / "fashion-mnist")
+    monkeypatch.setattr(store, "HOME", tmp_path)
+    for name in ("DIFFGAUSS_DATA", "DIFFGAUSS_STORE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(store, "cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(store, "REPOSITORY", "")
+    return data.folder()
 
 
 def cut(content):
@@ -106,7 +112,9 @@ def test_a_missing_file_is_named(copies):
     assert len(dg.load(split="test")) == 10000  # whole so far
     (copies / "t10k-labels-idx1-ubyte.gz").unlink()
     assert len(dg.load(split="test")) == 10000  # labels are not needed for all classes
-    with pytest.raises(FileNotFoundError, match="t10k-labels-idx1-ubyte.gz is missing; needs the four"):
+    with pytest.raises(
+        FileNotFoundError, match="t10k-labels-idx1-ubyte.gz is not on this machine, .*; needs DIFFGAUSS_STORE"
+    ):
         dg.load(split="test", classes=[1])
 
 

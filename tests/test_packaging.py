@@ -1,5 +1,7 @@
-"""What a user installs: the wheel carries its data, and environment.yml lists what is needed."""
+"""What a user installs: a small wheel that finds its data, and environment.yml, which lists what is needed."""
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from loopback import Server, variables
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -40,7 +43,7 @@ def test_environment_is_python_pip_and_the_project():
     conda, pip = environment()
     assert [re.split(r"[<>=]", entry)[0] for entry in conda] == ["python", "pip"]
     assert PROJECT["requires-python"] == ">=3.11" and conda[0].startswith("python>=3.11")
-    assert pip == [".[lab]"]
+    assert pip == ["-e .[lab]"]  # the checkout's data/ is found
 
 
 def test_constraints_pin_every_dependency_inside_its_window():
@@ -68,29 +71,70 @@ def test_wheel_in_an_empty_environment_from_an_empty_folder(tmp_path):
     """The environment holds what environment.yml asks of pip; pip builds and installs the project as a wheel."""
     venv.create(tmp_path / "env", with_pip=True)
     python = tmp_path / "env" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    packages = [
-        str(ROOT) + entry.removeprefix(".") if entry.startswith(".") else entry for entry in environment()[1]
-    ]
+    packages = [entry.replace("-e .", str(ROOT)) for entry in environment()[1]]
     install = [str(python), "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt"), *packages]
     subprocess.run(install, check=True, cwd=tmp_path)
     (tmp_path / "empty").mkdir()
-    run = subprocess.run([str(python), "-I", "-c", USE], cwd=tmp_path / "empty", capture_output=True, text=True)
+    own = os.environ | {"DIFFGAUSS_DATA": str(ROOT / "data")}
+    command = [str(python), "-I", "-c", USE]
+    run = subprocess.run(command, cwd=tmp_path / "empty", env=own, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert "(2, 28, 28, 1)" in run.stdout
 
 
-@pytest.mark.slow
-def test_wheel_carries_data_style_and_licence(tmp_path):
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path), str(ROOT)], check=True
-    )
-    (wheel,) = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    assert sum(n.startswith("diffgauss/data/fashion-mnist/") and n.endswith(".gz") for n in names) == 4
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    where = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(where), str(ROOT)]
+    subprocess.run(command, check=True)
+    (found,) = where.glob("*.whl")
+    return found
+
+
+def check_wheel(path):
+    """A wheel holds the code and what describes the data, and is small. Raises AssertionError otherwise."""
+    names = set(zipfile.ZipFile(path).namelist())
     assert {
         "diffgauss/notebook/style.mplstyle",
         "diffgauss/notebook/claims.toml",
         "diffgauss/tour/page.html",
         "diffgauss/data/results/cifar10.json",
-    } <= set(names)
+        "diffgauss/data/zoo/zoo.json",
+        "diffgauss/data/registry.txt",
+    } <= names
     assert any(n.endswith("LICENSE") for n in names)
+    assert not [n for n in names if n.endswith((".gz", ".safetensors"))]
+    assert path.stat().st_size <= 3e6, f"{path.stat().st_size} bytes; needs 3 MB or less"
+
+
+@pytest.mark.slow
+def test_wheel_is_small_and_a_larger_one_is_noticed(wheel, tmp_path):
+    check_wheel(wheel)
+    larger = tmp_path / wheel.name
+    larger.write_bytes(wheel.read_bytes())
+    with zipfile.ZipFile(larger, "a") as archive:
+        archive.writestr("diffgauss/data/more.bin", os.urandom(3_000_000))
+    with pytest.raises(AssertionError, match="needs 3 MB or less"):
+        check_wheel(larger)
+
+
+@pytest.mark.slow
+def test_the_wheel_alone_fetches_what_notebook_1_names_and_nothing_else(wheel, tmp_path):
+    """Its first cells and its images, then a network, with an empty cache and the store on this machine."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    cells = json.loads((ROOT / "notebooks" / "01_probability_flow_ode.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    (loads,) = [k for k, cell in enumerate(code) if "dg.load(" in cell]
+    script = ["import matplotlib; matplotlib.use('agg')", *code[:2], code[loads].splitlines()[0]]
+    script += ["print(images.shape, dg.__file__)", "print(dg.zoo.load('n64-w4').sigma_data)"]
+    (tmp_path / "cells.py").write_text("\n".join(script), encoding="utf-8")
+    with Server() as server:
+        own = os.environ | variables(tmp_path, server.url) | {"PYTHONPATH": str(tmp_path / "installed")}
+        command = [sys.executable, str(tmp_path / "cells.py")]
+        run = subprocess.run(command, cwd=tmp_path, env=own, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert f"(60000, 28, 28, 1) {tmp_path / 'installed'}" in run.stdout
+    assert server.asked == ["fashion-mnist/train-images-idx3-ubyte.gz", "zoo/n64-w4.safetensors"]
+    again = subprocess.run(command, cwd=tmp_path, env=own, capture_output=True, text=True)  # without the server
+    assert again.returncode == 0, again.stderr

@@ -22,6 +22,8 @@ def checkout(tmp_path):
     for name in ("pyproject.toml", "README.md", "CITATION.cff"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    (tmp_path / "src" / "diffgauss" / "data").mkdir(parents=True)
+    shutil.copy(ROOT / "src" / "diffgauss" / "data" / "store.py", tmp_path / "src" / "diffgauss" / "data")
     return tmp_path
 
 
@@ -36,6 +38,8 @@ def test_stamp_writes_one_address_everywhere_and_takes_it_back(checkout):
         nbformat.validate(nbformat.reads(text, as_version=4))
         assert f"github/someone/diffgauss/blob/{stamp.ref(checkout)}/notebooks/{path.name}" in text
         assert f'DIFFGAUSS_SOURCE\\", \\"git+https://github.com/someone/diffgauss@{stamp.ref(checkout)}\\"' in text
+    store = (checkout / "src" / "diffgauss" / "data" / "store.py").read_text(encoding="utf-8")
+    assert '\nREPOSITORY = "someone/diffgauss"\n' in store
     assert stamp.stamp(checkout, "someone/diffgauss") == []
     stamp.stamp(checkout, "")
     assert {p: p.read_text(encoding="utf-8") for p in before} == blank

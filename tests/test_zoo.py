@@ -15,7 +15,8 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 import diffgauss as dg
-from diffgauss import cli, zoo
+from diffgauss import cli, data, zoo
+from diffgauss.data import store
 from diffgauss.zoo import checkpoint, runs, shelf
 from diffgauss.zoo.runs import CHUNK, Run, run
 
@@ -95,11 +96,13 @@ def test_killed_runs_go_on_with_the_same_curve(tmp_path):
 @pytest.mark.slow
 def test_a_finished_run_is_loaded_indexed_and_verified_and_a_false_record_is_noticed(tmp_path, monkeypatch):
     monkeypatch.setitem(runs._RUNS, "brief", Run(16, width=4, steps=128, spacing=2))
-    path = zoo.train("brief", tmp_path, progress=False)
-    assert path == tmp_path / "brief.safetensors" and [p.name for p in tmp_path.iterdir()] == [path.name]
+    shelf_of = tmp_path / "zoo"
+    path = zoo.train("brief", shelf_of, progress=False)
+    assert path == shelf_of / "brief.safetensors" and [p.name for p in shelf_of.iterdir()] == [path.name]
     before = path.read_bytes()
-    assert zoo.train("brief", tmp_path) == path and path.read_bytes() == before
-    monkeypatch.setattr(runs, "folder", lambda: tmp_path)
+    assert zoo.train("brief", shelf_of) == path and path.read_bytes() == before
+    (tmp_path / "fashion-mnist").symlink_to(data.folder())
+    monkeypatch.setattr(store, "HOME", tmp_path)
     facts, losses = zoo.record("brief"), np.asarray(zoo.losses("brief"))
     assert list(facts["scores"]) == ["32", "64", "128"] and losses.shape == (128,) and facts["parameters"] > 0
     assert facts["scores"]["128"]["train"] < facts["scores"]["32"]["train"]
@@ -110,8 +113,8 @@ def test_a_finished_run_is_loaded_indexed_and_verified_and_a_false_record_is_not
     np.testing.assert_allclose(again["64"]["position"], facts["scores"]["64"]["position"], atol=1e-3)
     assert zoo.verify("brief", steps=64) < 1e-3
     call = CliRunner().invoke
-    assert call(cli.app, ["zoo", "index", str(tmp_path)]).exit_code == 0
-    assert zoo.shipped() == zoo.index(tmp_path) and "| brief | 16 |" in (tmp_path / "README.md").read_text(
+    assert call(cli.app, ["zoo", "index", str(shelf_of)]).exit_code == 0
+    assert zoo.shipped() == zoo.index(shelf_of) and "| brief | 16 |" in (shelf_of / "README.md").read_text(
         encoding="utf-8"
     )
     assert call(cli.app, ["zoo", "verify"]).exit_code == 0
@@ -121,7 +124,7 @@ def test_a_finished_run_is_loaded_indexed_and_verified_and_a_false_record_is_not
     said = call(cli.app, ["zoo", "verify"])
     assert said.exit_code == 1 and "zoo.json differs from the files of brief" in said.output
     monkeypatch.setitem(runs._RUNS, "brief", Run(16, width=4, steps=128, spacing=2, seed=1))
-    for reader in (zoo.load, zoo.losses, lambda name: zoo.train(name, tmp_path)):
+    for reader in (zoo.load, zoo.losses, lambda name: zoo.train(name, shelf_of)):
         with pytest.raises(ValueError, match="is of the run .*; needs"):
             reader("brief")
 

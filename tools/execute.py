@@ -7,6 +7,7 @@ Ends with the sum of all checks; exits 1 if a check failed or a notebook stopped
 """
 
 import argparse
+import ast
 import base64
 import datetime
 import importlib.metadata
@@ -23,7 +24,8 @@ from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
-from diffgauss import files
+from diffgauss import files, zoo
+from diffgauss.data import store
 
 ROOT = Path(__file__).resolve().parents[1]
 CHECKS = re.compile(r"^(\d+) of (\d+) checks passed$", re.MULTILINE)
@@ -102,7 +104,7 @@ def normalise(notebook: NotebookNode) -> None:
 
 
 def stamp(notebook: NotebookNode, path: Path, seconds: float) -> None:
-    """Write what was measured into the card (minutes, versions, day) and README (minutes, the tagged figure)."""
+    """Write into the card minutes, versions, day and MB, and into README minutes and the tagged figure."""
     packages = ("jax", "numpy", "matplotlib", "ipywidgets")
     versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in packages)
     verified = f"{datetime.date.today().isoformat()}: Python {platform.python_version()}, {versions}"
@@ -112,6 +114,7 @@ def stamp(notebook: NotebookNode, path: Path, seconds: float) -> None:
             minutes = f"{seconds / 60:.1f}"
             cell.source = row(cell.source, f"run on {os.cpu_count()} cores", f"{minutes} min (measured)")
             cell.source = row(cell.source, "last verified", verified)
+            cell.source = row(cell.source, "data", size(needs(notebook)))
             read = re.findall(r"(?m)^\| read \| (\d+) min", cell.source)[0]
             readme = ROOT / "README.md"
             line = re.compile(rf"(?m)^(\|[^|]*notebooks/{path.name}[^|]*\|[^|]*\|)[^|]*\|")
@@ -120,6 +123,79 @@ def stamp(notebook: NotebookNode, path: Path, seconds: float) -> None:
             (figure,) = [o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})]
             (ROOT / "docs").mkdir(exist_ok=True)
             (ROOT / "docs" / "readme.png").write_bytes(base64.b64decode(figure))
+
+
+def needs(notebook: NotebookNode) -> set[str]:
+    """The store's paths of what the code loads: splits and labels of Fashion-MNIST, and runs.
+
+    A run is named in a cell that loads one or hands on to it: written out, or by an f-string such as f"n{n}" that
+    gives its name with constants of such cells.
+    """
+    cells = [ast.parse(cell.source) for cell in notebook.cells if cell.cell_type == "code"]
+    nodes = [node for cell in loading(cells) for node in ast.walk(cell)]
+    read = [n for node in nodes if isinstance(node, ast.Subscript) for n in ast.walk(node.slice)]  # in a record
+    nodes = [node for node in nodes if node not in read]
+    values = {str(node.value) for node in nodes if isinstance(node, ast.Constant)}
+    shelf = zoo.entries().keys() & store.names().keys()
+    nets = shelf & values
+    for node in nodes:
+        if isinstance(node, ast.JoinedStr):
+            parts = [re.escape(str(p.value)) if isinstance(p, ast.Constant) else "(.+)" for p in node.values]
+            matches = {name: re.fullmatch("".join(parts), name) for name in shelf}
+            nets |= {name for name, m in matches.items() if m and m.groups() and values.issuperset(m.groups())}
+    images = set()
+    for call in (node for cell in cells for node in ast.walk(cell) if isinstance(node, ast.Call)):
+        options = {k.arg: ast.unparse(k.value) for k in call.keywords}
+        match ast.unparse(call.func):
+            case "dg.load":
+                split = "t10k" if options.get("split") == "'test'" else "train"
+                images |= {f"{split}-images-idx3"} | ({f"{split}-labels-idx1"} if "classes" in options else set())
+            case "dg.zoo.data":
+                images |= {"train-images-idx3"}
+                images |= {"train-labels-idx1" for name in nets if zoo.run(name).classes}
+            case "data.labels":
+                images |= {"train-labels-idx1"}
+    return {f"fashion-mnist/{name}-ubyte.gz" for name in images} | {f"zoo/{name}.safetensors" for name in nets}
+
+
+def loading(cells: list[ast.Module]) -> list[ast.Module]:
+    """The cells that load a run, also by a function of an earlier one, and those that bind names which they use."""
+
+    def loads(node: ast.AST) -> bool:
+        called = re.search(r"zoo\.(load|record|losses)\b", ast.unparse(node))
+        return called is not None or not functions.isdisjoint(names(node, ast.Load))
+
+    def bound(cell: ast.AST) -> set[str]:  # for good, not inside a comprehension
+        assigned = [t for node in ast.walk(cell) if isinstance(node, ast.Assign) for t in node.targets]
+        looped = [node.target for node in ast.walk(cell) if isinstance(node, ast.For)]
+        return set().union(*(names(target, ast.Store) for target in assigned + looped))
+
+    functions: set[str] = set()
+    for node in (node for cell in cells for node in ast.walk(cell)):
+        if isinstance(node, ast.FunctionDef) and loads(node):
+            functions.add(node.name)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda) and loads(node.value):
+            functions |= names(node, ast.Store)
+    found = [cell for cell in cells if loads(cell)]
+    for cell in found:  # which grows meanwhile
+        free = names(cell, ast.Load) - names(cell, ast.Store)
+        found += [other for other in cells if other not in found and bound(other) & free]
+    return found
+
+
+def names(node: ast.AST, context: type) -> set[str]:
+    """The variables that some code reads (ast.Load) or binds (ast.Store)."""
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, context)}
+
+
+def size(paths: set[str]) -> str:
+    """What the files of the store weigh, in a card's words."""
+    files_of = {kind: [p for p in paths if p.startswith(kind)] for kind in ("fashion-mnist", "zoo")}
+    images, nets = (sum(store.registry()[p][1] for p in found) / 1e6 for found in files_of.values())
+    parts = [f"{images:.1f} MB of images"] if images else []
+    count = len(files_of["zoo"])
+    parts += [f"{nets:.1f} MB of {count} network{'s' * (count > 1)}"] if count else []
+    return " and ".join(parts) + ", fetched once where they are not in a checkout"
 
 
 def row(table: str, name: str, value: str) -> str:

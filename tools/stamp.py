@@ -1,4 +1,4 @@
-"""Stamp the repository's public address into badges, setup cells, README and CITATION.cff.
+"""Stamp the repository's public address into badges, setup cells, README, CITATION.cff and the store of the data.
 
 python tools/stamp.py [owner/name]   without an argument: from the git remote `origin`, else as it stands.
 
@@ -28,6 +28,9 @@ def stamp(root: Path, repository: str | None = None) -> list[Path]:
         raise ValueError(f"got address {repository!r}; needs owner/name")
     text = project.read_text(encoding="utf-8")
     wanted = {project: re.sub(r'(?m)^repository = ".*"$', f'repository = "{repository}"', text)}
+    store = root / "src" / "diffgauss" / "data" / "store.py"
+    text = store.read_text(encoding="utf-8")
+    wanted[store] = re.sub(r'(?m)^REPOSITORY = ".*"$', f'REPOSITORY = "{repository}"', text)
     tag = ref(root)
     readme, citation = root / "README.md", root / "CITATION.cff"
     for path in [*sorted((root / "notebooks").glob("*.ipynb")), readme]:

@@ -1,4 +1,5 @@
-"""The command line: ``diffgauss tour``, and ``diffgauss zoo list``, ``train``, ``verify``, ``score``, ``index``.
+"""The command line: ``diffgauss tour``, ``diffgauss zoo list``, ``train``, ``verify``, ``score``, ``index``, and
+``diffgauss data list``, ``fetch``, ``verify``.
 
 Exit status: 0 done; 1 bad input, a damaged file or a check that failed, with one line on stderr; 2 a wrong option;
 130 stopped by Ctrl-C or SIGTERM, with what was done kept; 134 ended by JAX, others being lost.
@@ -16,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from diffgauss import files, tour, zoo
+from diffgauss.data import store
 from diffgauss.zoo import peers, runs
 
 FAULTS = (ValueError, TypeError, KeyError, OSError, ArithmeticError, MemoryError, ImportError, RuntimeError)
@@ -55,6 +57,8 @@ def printable(text: str) -> str:
 app = typer.Typer(cls=Guarded, no_args_is_help=True, add_completion=False)
 shelf = typer.Typer(no_args_is_help=True, help="The zoo: networks trained once, shipped with their snapshots.")
 app.add_typer(shelf, name="zoo")
+stock = typer.Typer(no_args_is_help=True, help="Images and weights: which are here, and how to get the others.")
+app.add_typer(stock, name="data")
 
 SHIPPED = runs.folder()
 COLUMNS = (
@@ -173,8 +177,11 @@ def verify(
     tol: Annotated[float, typer.Option(help="Largest relative difference of a loss.")] = 1e-2,
 ) -> None:
     """Check all shipped files against zoo.json; with a name, also its first losses against a new training."""
-    found, recorded = zoo.index(runs.folder()), zoo.shipped()
-    if odd := sorted(n for n in found.keys() | recorded.keys() if found.get(n) != recorded.get(n)):
+    found, recorded = {}, zoo.shipped()
+    for folder in (store.cache(), *reversed(store.folders())):  # the first has the last word, as when they are read
+        found |= zoo.index(folder / "zoo")
+    due = found.keys() | (recorded.keys() if store.HOME != store.PACKAGE else set())  # a checkout has them all
+    if odd := sorted(n for n in due if found.get(n) != recorded.get(n)):
         typer.echo(f"zoo.json differs from the files of {', '.join(odd)}; needs `diffgauss zoo index`", err=True)
         raise typer.Exit(1)
     typer.echo(f"{len(found)} of {len(zoo.entries())} runs are here, and zoo.json agrees with their files")
@@ -206,11 +213,50 @@ def _write(where: Path, records: dict) -> None:
 
 @shelf.command()
 def index(where: Annotated[Path, typer.Argument(help="A folder of finished runs.")] = SHIPPED) -> None:
-    """Write zoo.json, and the table in README.md, from the checkpoints in a folder."""
+    """Write zoo.json, and the table in README.md, from a folder's checkpoints; in a checkout checksums too."""
     with files.lock(where / "zoo.json"):
         records = zoo.index(where)
         _write(where, records)
+    if where.resolve() == SHIPPED.resolve():
+        store.index(where.parent)
     typer.echo(f"{len(records)} runs in {where}")
+
+
+@stock.command("list")
+def show_stock() -> None:
+    """Every data set and network: its size, and where its files are."""
+    listed = store.registry()
+    for name, paths in store.names().items():
+        places = {str(here.parent) if (here := store.find(path)) else "not here" for path in paths}
+        typer.echo(f"{name:20} {sum(listed[p][1] for p in paths) / 1e6:6.1f} MB  {', '.join(sorted(places))}")
+
+
+@stock.command()
+def fetch(
+    wanted: Annotated[list[str] | None, typer.Argument(help="Of `diffgauss data list`.", metavar="NAME")] = None,
+    all_of: Annotated[bool, typer.Option("--all", help="Everything.")] = False,
+    into: Annotated[
+        Path | None, typer.Option(help="Folder to fill, for DIFFGAUSS_DATA; without it the user's cache.")
+    ] = None,
+) -> None:
+    """Put images and weights into a folder: copied where they are on this machine, else downloaded and checked."""
+    if bool(wanted) == all_of:
+        raise typer.BadParameter("needs one or more names, or --all")
+    for name, paths in store.chosen(wanted).items():
+        found = [store.fetch(path, into) if into else store.path(path) for path in paths]
+        typer.echo(f"{name}: {', '.join(sorted({str(file.parent) for file in found}))}")
+
+
+@stock.command("verify")
+def verify_stock() -> None:
+    """Check all images and weights that are here against the checksums."""
+    listed = store.registry()
+    here = {path: found for path in listed if (found := store.find(path))}
+    odd = [str(found) for path, found in here.items() if not store.whole(found, path)] + store.unlisted()
+    if odd:
+        typer.echo(f"{', '.join(odd)}: not the files of the checksums; needs them anew", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"{len(here)} of {len(listed)} files are here, and all have their checksums")
 
 
 def _version(wanted: bool | None) -> None:

@@ -1,14 +1,17 @@
 """The template of the notebooks: what a reader, a screen reader, nbval and Colab rely on."""
 
 import ast
+import copy
 import json
 import re
 from pathlib import Path
 
+import execute
 import nbformat
 import pytest
 import results
 import stamp
+from nbformat.v4 import new_code_cell
 
 import diffgauss as dg
 from diffgauss.notebook import lesson
@@ -93,11 +96,18 @@ def test_title_neighbours_and_card(path, notebook):
     for neighbour in PATHS[max(k - 1, 0) : k + 2]:
         assert neighbour == path or f"({neighbour.name})" in first
     card = tagged(notebook, "card").source
-    for row in ("read", "run on 2 cores", "run on a GPU", "before this", "in the papers", "last verified"):
+    for row in ("read", "run on 2 cores", "run on a GPU", "data", "before this", "in the papers", "last verified"):
         assert f"| {row} |" in card
     minutes = int(re.findall(r"\| read \| (\d+) min", card)[0])
     words = len(re.sub(r"\$[^$]*\$|https?://\S+", " ", " ".join(prose(notebook))).split())
     assert abs(words / 200 - minutes) <= 2, f"{words} words at 200 a minute"
+
+
+def test_the_card_says_how_much_data_is_loaded(notebook):
+    assert f"| data | {execute.size(execute.needs(notebook))} |" in tagged(notebook, "card").source.splitlines()
+    notebook = copy.deepcopy(notebook)
+    notebook.cells.append(new_code_cell('n = 1000\ndg.zoo.load(f"sneaker-n{n}")'))
+    assert f"| data | {execute.size(execute.needs(notebook))} |" not in tagged(notebook, "card").source
 
 
 def test_one_setup_cell_the_same_everywhere(notebook):

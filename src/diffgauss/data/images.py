@@ -11,7 +11,7 @@ from typing import Literal, overload
 
 import numpy as np
 
-from diffgauss.data import files
+from diffgauss.data import files, store
 from diffgauss.data.pixels import SUFFIXES, chosen, damage, numbers, reshaped
 from diffgauss.data.splits import Report
 
@@ -64,7 +64,7 @@ def load(
 
     name: one of
 
-    * "fashion-mnist": 28×28 grey, carried with the package. Xiao, Rasul & Vollgraf (2017).
+    * "fashion-mnist": 28×28 grey, found as ``data.store`` says or fetched once. Xiao, Rasul & Vollgraf (2017).
     * "cifar10": 32×32 colour, from the folder or archive that the environment variable DIFFGAUSS_CIFAR10 names,
       or else from Hugging Face.  Krizhevsky (2009).
     * "pneumoniamnist": 28×28 grey chest X-rays, from the MedMNIST file that DIFFGAUSS_PNEUMONIAMNIST names; "train"
@@ -86,8 +86,8 @@ def load(
     is printed, one line that accounts for every file.
 
     Raises ValueError for an unknown name, split or class, for a file that is damaged or of another checksum, dtype
-    or range (it is named), and for images that differ in shape; FileNotFoundError for one that is missing,
-    ModuleNotFoundError where ``datasets`` is not installed.
+    or range (it is named), and for images that differ in shape; FileNotFoundError for one that is missing, as
+    ``data.store.fetch`` where it cannot be fetched; ModuleNotFoundError where ``datasets`` is not installed.
     """
     if split not in ("train", "test"):
         raise ValueError(f"got split {split!r}; needs 'train' or 'test'")
@@ -124,8 +124,8 @@ def _of_the_hub(name: str) -> bool:
 
 
 def _fashion_mnist(split: str, classes: Sequence[int | str] | None) -> np.ndarray:
-    pixels = _read_idx(folder(), split, "images").reshape(-1, 28, 28, 1)
-    return pixels if classes is None else pixels[chosen(_read_idx(folder(), split, "labels"), CLASSES, classes)]
+    pixels = _read_idx(split, "images").reshape(-1, 28, 28, 1)
+    return pixels if classes is None else pixels[chosen(_read_idx(split, "labels"), CLASSES, classes)]
 
 
 def _cifar10(split: str, classes: Sequence[int | str] | None) -> np.ndarray:
@@ -165,17 +165,16 @@ def _pneumoniamnist(split: str, classes: Sequence[int | str] | None) -> np.ndarr
 def labels(split: str = "train") -> np.ndarray:
     """The class of each image, a number 0-9 that names ``CLASSES``: uint8 (N,), in the order of ``load``.
 
-    Raises ValueError for an unknown split and for a file whose checksum is wrong, FileNotFoundError for one that is
-    missing.  Xiao, Rasul & Vollgraf (2017).
+    Raises ValueError for an unknown split and for a file whose checksum is wrong; as ``data.store.fetch`` for one
+    that is missing.  Xiao, Rasul & Vollgraf (2017).
     """
-    return _read_idx(folder(), split, "labels")
+    return _read_idx(split, "labels")
 
 
 def folder() -> Path:
-    """Where the data files are: inside an installed package, or at the top of a checkout."""
-    here = Path(__file__).parent
-    packaged = here / "fashion-mnist"
-    return packaged if packaged.is_dir() else here.parents[2] / "data" / "fashion-mnist"
+    """Where Fashion-MNIST is: the first of the folders that have it, else where it will be, in the user's cache."""
+    here = (where / "fashion-mnist" for where in store.folders())
+    return next((where for where in here if where.is_dir()), None) or store.cache() / "fashion-mnist"
 
 
 def subset(data: Images, n: int, *, seed: int) -> Images:
@@ -202,13 +201,11 @@ def _permutation(data: Images, n: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).permutation(len(data))
 
 
-def _read_idx(where: Path, split: str, kind: str) -> np.ndarray:
+def _read_idx(split: str, kind: str) -> np.ndarray:
     if (split, kind) not in _FILES:
         raise ValueError(f"got split {split!r}; needs 'train' or 'test'")
     file, expected = _FILES[split, kind]
-    path = where / file
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; needs the four Fashion-MNIST files, see data/README.md")
+    path = store.path(f"fashion-mnist/{file}")
     try:
         content = gzip.decompress(path.read_bytes())
     except (OSError, EOFError, zlib.error) as error:

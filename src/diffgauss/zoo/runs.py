@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from diffgauss import data as datasets
+from diffgauss.data import store
 from diffgauss.nets.resnet import ResNet
 from diffgauss.nets.unet import UNet
 from diffgauss.train import TrainConfig
@@ -158,8 +159,8 @@ def run(name: str) -> Run:
 
 
 def folder() -> Path:
-    """Where the shipped checkpoints are: inside an installed package, or at the top of a checkout."""
-    return datasets.folder().parent / "zoo"
+    """Where zoo.json is; a checkout has its checkpoints there, an installed package where ``store.path`` says."""
+    return store.HOME / "zoo"
 
 
 def data(name: str) -> np.ndarray:

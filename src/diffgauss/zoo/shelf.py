@@ -12,6 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from diffgauss import files
+from diffgauss.data import store
 from diffgauss.denoisers.network import EDMDenoiser
 from diffgauss.zoo import checkpoint, runs
 from diffgauss.zoo.runs import Run, entries, run
@@ -21,7 +22,7 @@ def load(name: str, step: int | None = None) -> EDMDenoiser:
     """D_θ with the averaged weights after that many steps, or at the end: a shipped checkpoint.
 
     Raises ValueError for an unknown name, a step at which no snapshot was taken, or a damaged file;
-    FileNotFoundError where the entry is not shipped.
+    FileNotFoundError where the entry is not shipped; as ``data.store.fetch`` where its file is not here.
     """
     this = run(name)
     step = this.steps if step is None else step
@@ -44,9 +45,11 @@ def record(name: str) -> dict[str, Any]:
 def index(where: Path) -> dict[str, Any]:
     """The record of each finished run in a folder, with 64 means of its losses and the SHA-256 of its file.
 
-    Scores that the folder's zoo.json has beyond those in the file (``score``) stay while the file is the same.
+    Scores that the folder's zoo.json, or else the shipped one, has beyond those in the file (``score``) stay while
+    the file is the same.
     """
-    found, known = {}, _listed(where) if (where / "zoo.json").exists() else {}
+    own = where if (where / "zoo.json").exists() else runs.folder()
+    found, known = {}, _listed(own) if (own / "zoo.json").exists() else {}
     for name, this in entries().items():
         path = where / f"{name}.safetensors"
         if path.exists():
@@ -82,7 +85,7 @@ def untrained(this: Run) -> EDMDenoiser:
 
 def _shipped(name: str) -> Path:
     run(name)  # raises for an unknown one
-    return runs.folder() / f"{name}.safetensors"
+    return store.path(f"zoo/{name}.safetensors")
 
 
 def read(path: Path, of: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]:
