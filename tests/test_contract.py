@@ -309,7 +309,10 @@ def test_the_denoiser_of_contributing_keeps_the_contract(monkeypatch):
     (code,) = re.findall(r"(?s)```python\n(.*?)```", CONTRIBUTING.read_text(encoding="utf-8"))
     assert len(re.sub(r'(?m)^\s*""".*\n|^\s*\n', "", code).splitlines()) <= 15
     names: dict[str, Any] = {"jax": jax, "jnp": jnp, "np": np, "Array": jax.Array, "ArrayLike": Any, "Float": Float}
-    names |= {name: getattr(core, name) for name in ("Sigma", "pytree", "checked", "check_points", "check_event", "expand")}
+    names |= {
+        name: getattr(core, name)
+        for name in ("Sigma", "pytree", "checked", "check_points", "check_event", "expand")
+    }
     exec(compile(code, "CONTRIBUTING.md", "exec"), names)
     monkeypatch.setitem(RECIPES, "IsotropicDenoiser", names["IsotropicDenoiser"].from_data)
     for rule in (test_shape_type_and_jit, test_one_level_or_one_for_each_and_any_number, test_vmap, test_gradient,
