@@ -30,10 +30,8 @@ def bent(x, sigma):
 def moments(z, r, cut=None):
     cut, found = cut or len(z), []
     for rows in (slice(0, cut), slice(cut, None)):
-        m = Moments.zero(z.shape[1], r.shape[1])
-        for part in np.array_split(np.arange(len(z))[rows], 3):
-            m.add(z[part], r[part])
-        found.append(m)
+        parts = np.array_split(np.arange(len(z))[rows], 3)
+        found.append(Moments.sum(Moments.of(z[part], r[part]) for part in parts))
     return found
 
 

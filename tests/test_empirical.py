@@ -193,7 +193,7 @@ def test_pixels_from_0_to_255_are_sampled_too():
 @pytest.mark.parametrize("kind", [dg.EmpiricalDenoiser, dg.ScreenedDenoiser])
 def test_points_so_large_that_they_pass_for_padding_are_refused(kind):
     y = np.array([[1e8, 0], [-1e8, 0], [0, 1e8]], np.float32)
-    with pytest.raises(ValueError, match=r"‖y − mean‖²/2 = .*e\+15; needs 1e\+13 or less: scale the data"):
+    with pytest.raises(ValueError, match=r"data has values up to 1\.0e\+08; needs 1e\+05 or less: scale the data"):
         kind.from_data(y)
 
 

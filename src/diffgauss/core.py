@@ -14,13 +14,16 @@ from jax import lax
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
+Points = Float[Array, " b *event"]
+"""A batch of b points, images or whatever an event is."""
+
 Sigma = Float[Array, ""] | Float[Array, " b"] | float
 """A noise level: one for the whole batch, or one for each of its b members."""
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable)
 
-LARGEST = 1e6
+LARGEST = 1e5
 """Of a value in data. Images are scaled to [-1, 1]; squares of much larger numbers leave float32."""
 
 
@@ -32,7 +35,7 @@ class Denoiser(Protocol):
     A plain function joins as ``jax.tree_util.Partial(f)``.
     """
 
-    def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]: ...
+    def __call__(self, x: Points, sigma: Sigma) -> Points: ...
 
 
 def checked(f: F) -> F:
@@ -102,9 +105,12 @@ def in_batches(f: Callable[[Any, Any], Any], x: Any, sigma: Any, size: int) -> A
 
 
 @jax.jit
-def apply(D: Denoiser, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
-    """D(x; σ), compiled once for each kind of denoiser and shape."""
-    return D(x, sigma)
+def apply(D: Denoiser, x: Points, sigma: Sigma) -> Points:
+    """D(x; σ), compiled once for each kind of denoiser and shape. Raises ValueError where D changes the shape."""
+    answer = D(x, sigma)
+    if answer.shape != x.shape:
+        raise ValueError(f"D gives shape {answer.shape} for x of shape {x.shape}; needs the same shape")
+    return answer
 
 
 @dataclass_transform(frozen_default=True)
@@ -139,7 +145,7 @@ def static() -> Any:
     return dataclasses.field(metadata={"static": True})
 
 
-def expand(sigma: Sigma, x: Float[Array, " b *event"]) -> Float[Array, "..."]:
+def expand(sigma: Sigma, x: Points) -> Float[Array, "..."]:
     """σ as an array that broadcasts against x: () → (1, …, 1), (b,) → (b, 1, …, 1).
 
     Raises ValueError when σ is neither one level nor one for each member of the batch.

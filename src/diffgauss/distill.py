@@ -1,6 +1,5 @@
 """The linear denoiser closest to a given one: in closed form, and by gradient descent to compare."""
 
-from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from jax import lax
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from diffgauss.core import Denoiser, check_denoiser, check_points, check_sigmas
+from diffgauss.core import Denoiser, apply, check_denoiser, check_points, check_sigmas
 from diffgauss.denoisers.gaussian import GaussianDenoiser
 from diffgauss.denoisers.linear import LinearDenoiser, affine
 from diffgauss.moments import Moments, choose_ridge, fit
@@ -20,7 +19,7 @@ from diffgauss.moments import Moments, choose_ridge, fit
 
 def distill(
     D: Denoiser, data: ArrayLike, sigmas: ArrayLike, *, key: Array, samples: int = 16384,
-    base: GaussianDenoiser | None = None, rank: int | None = None, ridge: float | None = None, batch: int = 256,
+    base: GaussianDenoiser | None = None, rank: int | None = None, ridge: float | None = None, batch: int = 256
 ) -> LinearDenoiser:  # fmt: skip
     """min_{W,b} E‖W y + b − D(y; σ)‖² with y = x + σε at each level: W = W_G + C_{(D−D_G)y} (C_yy + τI)⁻¹.
 
@@ -55,35 +54,47 @@ def distill(
     parts = [rows] if ridge is not None else np.split(rows, [samples - samples // 5])
     grid, maps = jnp.asarray(sigmas, jnp.float32), []
     for level, sigma in enumerate(grid):
-        own = jax.random.fold_in(key, level)
-        streams = [Moments.zero(unknowns, data[0].size) for _ in parts]
-        for number, (part, moments) in enumerate(zip(parts, streams, strict=True)):
-            for z, r in stream(D, base, V, data, part, sigma, jax.random.fold_in(own, number), batch):
-                if not np.isfinite(r).all():
-                    raise ValueError(f"D gives NaN or infinite values at sigma = {sigma}; needs finite ones")
-                moments.add(z, r)
+        keys = (jax.random.fold_in(jax.random.fold_in(key, level), number) for number in range(len(parts)))
+        streams = [
+            moments(D, base, V, data, part, sigma, own, batch) for part, own in zip(parts, keys, strict=True)
+        ]
         maps.append(_whole(*_solve(streams, ridge), base, V, sigma))
     W, b = (jnp.asarray(np.stack(parts)) for parts in zip(*maps, strict=True))
     return LinearDenoiser(grid, W, b.reshape(-1, *event), V, None if V is None else base)
 
 
-def stream(
-    D, base: GaussianDenoiser, V: Array | None, data: np.ndarray, rows: np.ndarray, sigma: Array, key: Array,
+def moments(
+    D,
+    base: GaussianDenoiser,
+    V: Array | None,
+    data: np.ndarray,
+    rows: np.ndarray,
+    sigma: Array,
+    key: Array,
     batch: int,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
-    """(z, r) of ``pairs`` for these rows of data, block by block, the device one block ahead of the host.
+) -> Moments:
+    """Those of (z, r) of ``pairs`` for these rows of data, the device one block ahead of the host.
 
-    base: D_G; V: (d, k) or None; data: (N, *event); rows: (n,); sigma: (); batch: pairs a block.
+    base: D_G; V: (d, k) or None; data: (N, *event); rows: (n,); sigma: (); batch: pairs a block. Raises ValueError
+    where r is not finite.
     """
-    ahead = None
-    for start in range(0, len(rows), batch):
+
+    def begin(start):
         block = np.resize(rows[start : start + batch], batch)  # the last one is filled up: one shape, one trace
-        now, ahead = ahead, pairs(D, base, V, data[block], sigma, jax.random.fold_in(key, start))
-        if now is not None:
-            yield np.asarray(now[0]), np.asarray(now[1])
-    assert ahead is not None
-    left = (len(rows) - 1) % batch + 1
-    yield np.asarray(ahead[0])[:left], np.asarray(ahead[1])[:left]
+        return pairs(D, base, V, data[block], sigma, jax.random.fold_in(key, start))
+
+    def sums():
+        ahead = begin(0)
+        for start in range(0, len(rows), batch):
+            (z, r), n = ahead, len(rows[start : start + batch])
+            if start + batch < len(rows):
+                ahead = begin(start + batch)
+            z, r = np.asarray(z)[:n], np.asarray(r)[:n]
+            if not np.isfinite(r).all():
+                raise ValueError(f"D gives NaN or infinite values at sigma = {sigma}; needs finite ones")
+            yield Moments.of(z, r)
+
+    return Moments.sum(sums())
 
 
 @jax.jit
@@ -91,15 +102,8 @@ def pairs(D, base, V, x0, sigma, key):
     """z = Vᵀ(y − u) and r = D(y; σ) − D_G(y; σ) at y = x₀ + σε: what equation 5 fits, less D_G."""
     y = x0 + sigma * jax.random.normal(key, x0.shape, x0.dtype)
     z = (y - base.mean[None]).reshape(len(y), -1)
-    r = (_shaped(D, y, sigma) - base(y, sigma)).reshape(z.shape)
+    r = (apply(D, y, sigma) - base(y, sigma)).reshape(z.shape)
     return z if V is None else jnp.matmul(z, V, precision="highest"), r
-
-
-def _shaped(D, y, sigma):
-    target = D(y, sigma)
-    if target.shape != y.shape:
-        raise ValueError(f"D gives shape {target.shape} for x of shape {y.shape}; needs the same shape")
-    return target
 
 
 def _solve(streams: list[Moments], ridge: float | None) -> tuple[np.ndarray, np.ndarray]:
@@ -107,9 +111,8 @@ def _solve(streams: list[Moments], ridge: float | None) -> tuple[np.ndarray, np.
     whole, held = streams[0], streams[-1]
     if ridge is not None:
         return fit(whole, ridge)
-    ridge, before = choose_ridge(whole, held), whole.n
-    whole.merge(held)
-    return fit(whole, ridge * before / whole.n)
+    ridge, both = choose_ridge(whole, held), Moments.sum(streams)
+    return fit(both, ridge * float(whole.n / both.n))
 
 
 def _whole(A: np.ndarray, a: np.ndarray, base: GaussianDenoiser, V: Array | None, sigma: Array) -> tuple:
@@ -131,7 +134,7 @@ class Descent(NamedTuple):
 
 def distill_sgd(
     D: Denoiser, data: ArrayLike, sigma: float | Float[Array, ""], *, key: Array, steps: int, rate: float,
-    batch: int = 256,
+    batch: int = 256
 ) -> Descent:  # fmt: skip
     """min_{W,b} E‖W (x+ε) + b − D(x+ε; σ)‖² at one level by Adam from W = 0, b = 0, with fresh noise in each batch.
 

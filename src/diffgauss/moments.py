@@ -4,7 +4,8 @@ There numpy's products take a third of the time of XLA's on a processor (56 agai
 float64 is needed: at σ = 0.002 the rounding of float32 products is as large as σ², the smallest eigenvalue.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,40 +33,31 @@ def principal_components(
     return U[:, ::-1], np.maximum(lam[::-1], 0)
 
 
-@dataclass
-class Moments:
+class Moments(NamedTuple):
     """Sums over n pairs of an input z (k) and a target r (d): of z, r, zzᵀ, rzᵀ and ‖r‖². For equation 5."""
 
-    n: int
+    n: np.ndarray
     z: np.ndarray
     r: np.ndarray
     zz: np.ndarray
     rz: np.ndarray
-    rr: float
+    rr: np.ndarray
 
     @classmethod
-    def zero(cls, k: int, d: int) -> "Moments":
-        """The sums over no pairs."""
-        return cls(0, np.zeros(k), np.zeros(d), np.zeros((k, k)), np.zeros((d, k)), 0.0)
-
-    def add(self, z: np.ndarray, r: np.ndarray) -> None:
-        """Add the pairs of one block: z (b, k), r (b, d)."""
+    def of(cls, z: np.ndarray, r: np.ndarray) -> "Moments":
+        """Of the pairs of one block, z (b, k) and r (b, d), in float64."""
         z, r = z.astype(np.float64), r.astype(np.float64)
-        self.n += len(z)
-        self.z += z.sum(0)
-        self.r += r.sum(0)
-        self.zz += z.T @ z
-        self.rz += r.T @ z
-        self.rr += np.vdot(r, r)
+        return cls(np.array(len(z)), z.sum(0), r.sum(0), z.T @ z, r.T @ z, np.array(np.vdot(r, r)))
 
-    def merge(self, other: "Moments") -> None:
-        """Add the pairs of another stream."""
-        self.n += other.n
-        self.z += other.z
-        self.r += other.r
-        self.zz += other.zz
-        self.rz += other.rz
-        self.rr += other.rr
+    @classmethod
+    def sum(cls, parts: Iterable["Moments"]) -> "Moments":
+        """Over the pairs of all parts, of which there is at least one."""
+        parts = iter(parts)
+        total = cls(*map(np.copy, next(parts)))
+        for part in parts:
+            for mine, its in zip(total, part, strict=True):
+                mine += its  # in place
+        return total
 
     def about(self, z: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         """E (z − z₀)(z − z₀)ᵀ, E (r − r₀)(z − z₀)ᵀ and E ‖r − r₀‖² for any z₀, r₀; covariances at the means."""

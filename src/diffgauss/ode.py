@@ -8,25 +8,25 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from diffgauss.core import Denoiser, Sigma, check_denoiser, check_sigmas, checked, expand, floating
+from diffgauss.core import Denoiser, Points, Sigma, check_denoiser, check_sigmas, checked, expand, floating
 
 Step = Callable[[Denoiser, Array, Array, Array], Array]
 
 
 @checked
-def velocity(D: Denoiser, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
+def velocity(D: Denoiser, x: Points, sigma: Sigma) -> Points:
     """dx/dσ = (x − D(x; σ))/σ = −σ ∇ log p(x; σ).  Li et al. (2024), Eq. 1-2."""
     return (x - D(x, sigma)) / expand(sigma, x)
 
 
 @checked
-def euler(D: Denoiser, x: Float[Array, " b *event"], sigma: Sigma, sigma_next: Sigma) -> Float[Array, " b *event"]:
+def euler(D: Denoiser, x: Points, sigma: Sigma, sigma_next: Sigma) -> Points:
     """x' = x + (σ' − σ) dx/dσ: order 1, one call of D.  Karras et al. (2022), Algorithm 1 uncorrected."""
     return x + expand(sigma_next - sigma, x) * velocity(D, x, sigma)
 
 
 @checked
-def heun(D: Denoiser, x: Float[Array, " b *event"], sigma: Sigma, sigma_next: Sigma) -> Float[Array, " b *event"]:
+def heun(D: Denoiser, x: Points, sigma: Sigma, sigma_next: Sigma) -> Points:
     """x' = x + h (v + v')/2 with h = σ' − σ and v' at the Euler step's end: order 2, two calls of D.
 
     σ' must be > 0.  Karras et al. (2022), Algorithm 1.
@@ -35,9 +35,7 @@ def heun(D: Denoiser, x: Float[Array, " b *event"], sigma: Sigma, sigma_next: Si
     return x + h * (v + velocity(D, x + h * v, sigma_next)) / 2
 
 
-def sample(
-    D: Denoiser, x: Float[Array, " b *event"], sigmas: Float[Array, " n"], *, step: Step = heun
-) -> Float[Array, " b *event"]:
+def sample(D: Denoiser, x: Points, sigmas: Float[Array, " n"], *, step: Step = heun) -> Points:
     """Carry x ~ N(0, σ_0² I) down the grid, then denoise once: an Euler step from σ to 0 *is* D(x; σ).
 
     x: (b, *event), already scaled to sigmas[0]·noise; sigmas: (n,) > 0, decreasing. Heun costs 2n − 1 calls
@@ -46,11 +44,11 @@ def sample(
     """
     check_denoiser(D)
     check_sigmas(sigmas)
-    return _sample(D, floating(x), sigmas, step=step)
+    return _solve(D, floating(x), sigmas, step=step, states=False)
 
 
 def trajectory(
-    D: Denoiser, x: Float[Array, " b *event"], sigmas: Float[Array, " n"], *, step: Step = heun
+    D: Denoiser, x: Points, sigmas: Float[Array, " n"], *, step: Step = heun
 ) -> Float[Array, " n b *event"]:
     """The states x(σ_0), …, x(σ_{n−1}) of the probability-flow ODE: (n, b, *event), the first is x itself.
 
@@ -59,23 +57,18 @@ def trajectory(
     """
     check_denoiser(D)
     check_sigmas(sigmas)
-    return _trajectory(D, floating(x), sigmas, step=step)
+    return _solve(D, floating(x), sigmas, step=step, states=True)
 
 
-@partial(jax.jit, static_argnames="step")
-def _sample(D, x, sigmas, *, step):
-    sigmas = jnp.asarray(sigmas, x.dtype)
-    x, _ = lax.scan(lambda x, s: (step(D, x, *s).astype(x.dtype), None), x, (sigmas[:-1], sigmas[1:]))
-    return D(x, sigmas[-1]).astype(x.dtype)
-
-
-@partial(jax.jit, static_argnames="step")
-def _trajectory(D, x, sigmas, *, step):
+@partial(jax.jit, static_argnames=("step", "states"))
+def _solve(D, x, sigmas, *, step, states):
     sigmas = jnp.asarray(sigmas, x.dtype)
 
     def advance(x, s):
         x = step(D, x, *s).astype(x.dtype)
-        return x, x
+        return x, x if states else None
 
-    _, states = lax.scan(advance, x, (sigmas[:-1], sigmas[1:]))
-    return jnp.concatenate([x[None], states])
+    last, path = lax.scan(advance, x, (sigmas[:-1], sigmas[1:]))
+    if states:
+        return jnp.concatenate([x[None], path])  # type: ignore[list-item]
+    return D(last, sigmas[-1]).astype(x.dtype)

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 
 from diffgauss import parallel
-from diffgauss.core import Denoiser, check_denoiser, check_points, expand, pytree
+from diffgauss.core import Denoiser, Points, check_denoiser, check_points, expand, pytree
 from diffgauss.schedule import lognormal_sigmas
 
 
@@ -30,9 +30,7 @@ def weight(sigma: Array, sigma_data: float | Array) -> Array:
     return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
 
 
-def dsm_loss(
-    D: Denoiser, x0: Float[Array, " b *event"], sigma: Float[Array, " b"], eps: Array, sigma_data: float
-) -> Float[Array, ""]:
+def dsm_loss(D: Denoiser, x0: Points, sigma: Float[Array, " b"], eps: Array, sigma_data: float) -> Float[Array, ""]:
     """E w(σ) ‖D(x₀ + σε; σ) − x₀‖²/d.
 
     It is 1 for D = c_skip x on centred data of variance σ_data². x0: (b, *event) clean; sigma: (b,); eps:
@@ -135,7 +133,7 @@ def train_steps(
 
 def fit(
     state: TrainState, data: ArrayLike, config: TrainConfig, *, until: int | None = None, every: int = 32,
-    keep: Callable[[TrainState, np.ndarray], None] | None = None, progress: bool = True, mesh: Mesh | None = None,
+    keep: Callable[[TrainState, np.ndarray], None] | None = None, progress: bool = True, mesh: Mesh | None = None
 ) -> tuple[TrainState, np.ndarray]:  # fmt: skip
     """Train from state.step to config.steps, or until an earlier one; the last state and the losses found here.
 

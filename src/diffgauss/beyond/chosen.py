@@ -10,7 +10,17 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike
 
-from diffgauss.core import Denoiser, Sigma, check_denoiser, check_points, check_sigmas, checked, expand, pytree
+from diffgauss.core import (
+    Denoiser,
+    Points,
+    Sigma,
+    check_denoiser,
+    check_points,
+    check_sigmas,
+    checked,
+    expand,
+    pytree,
+)
 
 
 @pytree
@@ -28,7 +38,7 @@ class ChosenDenoiser:
     def by_error(
         cls,
         members: Sequence[Denoiser],
-        x0: Float[Array, " b *event"],
+        x0: Points,
         sigmas: ArrayLike,
         *,
         key: Array,
@@ -58,7 +68,7 @@ class ChosenDenoiser:
 
     @checked
     @jax.jit
-    def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
+    def __call__(self, x: Points, sigma: Sigma) -> Points:
         """D(x; σ): x (b, *event), sigma () or (b,) > 0. Errors are those of the members."""
         level = expand(sigma, x).ravel()  # one, or b
         k = self.choice[jnp.abs(jnp.log(level)[:, None] - jnp.log(self.sigmas)[None]).argmin(1)]

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from diffgauss.core import Sigma, check_event, check_points, checked, expand, in_batches, pytree
+from diffgauss.core import Points, Sigma, check_event, check_points, checked, expand, in_batches, pytree
 from diffgauss.moments import principal_components
 
 BATCH = 1024
@@ -59,7 +59,7 @@ class MixtureDenoiser:
 
     @checked
     @jax.jit
-    def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
+    def __call__(self, x: Points, sigma: Sigma) -> Points:
         """D(x; σ): x (b, *event), sigma () or (b,) > 0. Raises ValueError for another event shape."""
         check_event(x, self.mean.shape[1:])
         return in_batches(self._mean, x, sigma, BATCH)
@@ -74,13 +74,13 @@ class MixtureDenoiser:
 
     @checked
     @jax.jit
-    def responsibilities(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b classes"]:
+    def responsibilities(self, x: Points, sigma: Sigma) -> Float[Array, " b classes"]:
         """r_c(x; σ) = π_c N(x; u_c, Σ_c + σ²I) / Σ_c′ π_c′ N(x; u_c′, Σ_c′ + σ²I): (b, classes). Errors as D."""
         return jax.nn.softmax(self._parts(x, sigma)[0], 0).T
 
     @checked
     @jax.jit
-    def log_density(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b"]:
+    def log_density(self, x: Points, sigma: Sigma) -> Float[Array, " b"]:
         """log p(x; σ) = log Σ_c π_c N(x; u_c, Σ_c + σ²I), (b,); its gradient is (D(x; σ) − x)/σ². Errors as D."""
         return jax.nn.logsumexp(self._parts(x, sigma)[0], 0)
 

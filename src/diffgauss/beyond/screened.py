@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from diffgauss.beyond import screen
 from diffgauss.blocks import in_blocks, of_points, softmax_mean
-from diffgauss.core import Sigma, check_event, check_points, checked, expand, pytree, static
+from diffgauss.core import Points, Sigma, check_event, check_points, checked, expand, pytree, static
 from diffgauss.moments import principal_components
 
 SCANNED = 8  # blocks a step of a scan of all images: large products are the faster ones
@@ -86,15 +86,13 @@ class ScreenedDenoiser:
 
     @checked
     @jax.jit
-    def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
+    def __call__(self, x: Points, sigma: Sigma) -> Points:
         """D_M(x; σ) up to tol: x (b, *event), sigma () or (b,) > 0. Raises ValueError for another event shape."""
         return self.posterior(x, sigma)[0]
 
     @checked
     @jax.jit
-    def posterior(
-        self, x: Float[Array, " b *event"], sigma: Sigma
-    ) -> tuple[Float[Array, " b *event"], Float[Array, " b"]]:
+    def posterior(self, x: Points, sigma: Sigma) -> tuple[Points, Float[Array, " b"]]:
         """The posterior mean, (b, *event), and a bound ≤ tol, (b,), on the probability of the images left out.
 
         The mean is off by at most that share of the largest distance of two images, and by rounding, which may lift
@@ -105,7 +103,7 @@ class ScreenedDenoiser:
 
     @checked
     @jax.jit
-    def visited(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b"]:
+    def visited(self, x: Points, sigma: Sigma) -> Float[Array, " b"]:
         """The share of images whose weight is in the mean, (b,); 1 where all are scanned. Errors as above."""
         return self._posterior(x, sigma)[2]
 

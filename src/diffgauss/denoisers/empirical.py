@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from diffgauss import parallel
 from diffgauss.blocks import in_blocks, of_points, softmax_mean
-from diffgauss.core import Sigma, check_event, check_points, checked, expand, pytree, static
+from diffgauss.core import Points, Sigma, check_event, check_points, checked, expand, pytree, static
 
 
 @pytree
@@ -44,15 +44,13 @@ class EmpiricalDenoiser:
 
     @checked
     @jax.jit
-    def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
+    def __call__(self, x: Points, sigma: Sigma) -> Points:
         """D_M(x; σ): x (b, *event), sigma () or (b,) > 0. Raises ValueError for another event shape."""
         return self.posterior(x, sigma)[0]
 
     @checked
     @jax.jit
-    def posterior(
-        self, x: Float[Array, " b *event"], sigma: Sigma
-    ) -> tuple[Float[Array, " b *event"], Float[Array, " b"]]:
+    def posterior(self, x: Points, sigma: Sigma) -> tuple[Points, Float[Array, " b"]]:
         """The posterior mean D_M(x; σ), (b, *event), and log Z, (b,), with Z = Σᵢ exp(−‖x − yᵢ‖²/2σ²).
 
         The density of the noisy training set is log p(x; σ) = log Z − log N − (d/2) log(2πσ²), and
@@ -64,7 +62,7 @@ class EmpiricalDenoiser:
 
     @checked
     @jax.jit
-    def entropy(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b"]:
+    def entropy(self, x: Points, sigma: Sigma) -> Float[Array, " b"]:
         """H = −Σᵢ wᵢ log wᵢ ≥ 0 in nats, for the posterior weights wᵢ of equation 4: x (b, *event), H (b,).
 
         exp(H), between 1 and N, is the effective number of training images behind D_M(x; σ). A first pass finds

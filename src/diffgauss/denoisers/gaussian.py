@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
 from diffgauss import parallel
-from diffgauss.core import Sigma, check_event, check_points, checked, expand, pytree
+from diffgauss.core import Points, Sigma, check_event, check_points, checked, expand, pytree
 from diffgauss.moments import principal_components
 
 
@@ -47,7 +47,7 @@ class GaussianDenoiser:
 
     @checked
     @jax.jit
-    def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
+    def __call__(self, x: Points, sigma: Sigma) -> Points:
         """D_G(x; σ): x (b, *event), sigma () or (b,) > 0. Raises ValueError for another event shape."""
         z = self._centred(x)
         shrink = self.lam[None] / (self.lam[None] + expand(sigma, z) ** 2)
@@ -55,7 +55,7 @@ class GaussianDenoiser:
 
     @checked
     @jax.jit
-    def flow(self, x: Float[Array, " b *event"], sigma: Sigma, sigma_next: Sigma) -> Float[Array, " b *event"]:
+    def flow(self, x: Points, sigma: Sigma, sigma_next: Sigma) -> Points:
         """The exact probability-flow ODE from σ > 0 to σ' ≥ 0: each mode of x − u times √((λ + σ'²)/(λ + σ²)).
 
         x: (b, *event); sigma and sigma_next: () or (b,).  Equation 11; Wang & Vastola (2024).

@@ -9,7 +9,17 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from diffgauss.core import Denoiser, Sigma, check_denoiser, check_event, check_sigmas, checked, expand, pytree
+from diffgauss.core import (
+    Denoiser,
+    Points,
+    Sigma,
+    check_denoiser,
+    check_event,
+    check_sigmas,
+    checked,
+    expand,
+    pytree,
+)
 
 
 @pytree
@@ -46,7 +56,7 @@ class LinearDenoiser:
 
     @checked
     @jax.jit
-    def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
+    def __call__(self, x: Points, sigma: Sigma) -> Points:
         """D_L(x; σ): x (b, *event), sigma () or (b,) > 0. Raises ValueError for another event shape.
 
         One σ for all costs two levels' products, a σ for each member those of all n levels.

@@ -2,9 +2,8 @@
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
 
-from diffgauss.core import Sigma, checked, expand
+from diffgauss.core import Points, Sigma, checked, expand
 from diffgauss.schedule import edm_scalings
 
 
@@ -19,7 +18,7 @@ class EDMDenoiser(nnx.Module):
         self.net, self.sigma_data = net, float(sigma_data)
 
     @checked
-    def __call__(self, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, " b *event"]:
+    def __call__(self, x: Points, sigma: Sigma) -> Points:
         """D_θ(x; σ): x (b, size, size, channels), sigma () or (b,) > 0. Raises ValueError for other levels."""
         levels = jnp.broadcast_to(jnp.asarray(sigma, x.dtype), x.shape[:1])
         skip, out, into, noise = edm_scalings(levels, self.sigma_data)

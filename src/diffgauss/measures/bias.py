@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from diffgauss.core import Denoiser, apply, check_denoiser, check_event, check_points, check_sigmas
+from diffgauss.core import Denoiser, apply, check_denoiser, check_points, check_sigmas
 from diffgauss.denoisers.gaussian import GaussianDenoiser
 from diffgauss.denoisers.linear import affine
-from diffgauss.distill import stream
+from diffgauss.distill import moments
 from diffgauss.estimate import Estimate, bootstrap
 from diffgauss.moments import Moments, fit
 
@@ -103,7 +103,7 @@ class LinearDistance(Estimate):
 
 def linear_distance(
     D: Denoiser, D_G: GaussianDenoiser, x0: ArrayLike, sigma: float | Array, *, key: Array, samples: int = 16384,
-    groups: int = 8,
+    groups: int = 8
 ) -> LinearDistance:  # fmt: skip
     """E‖D_L(x; σ) − D_G(x; σ)‖²/d, unbiased: the mean of ⟨L₁, L₂⟩/d of two independent fits. Equation 36.
 
@@ -126,21 +126,16 @@ def linear_distance(
     for i, fold in enumerate(np.split(order, cuts)):
         parts = []
         for j, group in enumerate(np.array_split(fold, groups)):
-            moments = Moments.zero(d, d)
-            rows = np.resize(group, -(-samples // groups))
-            for z, r in stream(D, D_G, None, images, rows, level, jax.random.fold_in(key, groups * i + j), BLOCK):
-                if not np.isfinite(r).all():
-                    raise ValueError(f"D or D_G gives NaN or infinite values at sigma = {sigma}; needs finite ones")
-                moments.add(z, r)
-            parts.append(moments)
+            rows, own = np.resize(group, -(-samples // groups)), jax.random.fold_in(key, groups * i + j)
+            parts.append(moments(D, D_G, None, images, rows, level, own, BLOCK))
         folds.append(parts)
     square = float((np.asarray(affine(D_G, images.shape[1:], level)[0], np.float64) ** 2).sum())
-    fits, fresh = [fit(_sum(parts), 0.0) for parts in folds[:2]], _sum(folds[2])
+    fits, fresh = [fit(Moments.sum(parts), 0.0) for parts in folds[:2]], Moments.sum(folds[2])
     value, spread = _product(fits[0], fits[1], fresh), 0.0
     for i, parts in enumerate(folds):
         left = []
         for j in range(groups):
-            rest = _sum(parts[:j] + parts[j + 1 :])
+            rest = Moments.sum(parts[:j] + parts[j + 1 :])
             changed = [*fits, fresh]
             changed[i] = rest if i == 2 else fit(rest, 0.0)
             left.append(_product(*changed))  # type: ignore[arg-type]
@@ -148,13 +143,6 @@ def linear_distance(
     found = LinearDistance(value, value - 2 * spread**0.5, value + 2 * spread**0.5)
     found.nmse = float((fits[0][0] * fits[1][0]).sum() / square)
     return found
-
-
-def _sum(parts: list[Moments]) -> Moments:
-    total = Moments.zero(len(parts[0].z), len(parts[0].r))
-    for part in parts:
-        total.merge(part)
-    return total
 
 
 def _product(one: tuple[np.ndarray, np.ndarray], two: tuple[np.ndarray, np.ndarray], fresh: Moments) -> float:
@@ -188,19 +176,14 @@ def _differences(
     level, n, found = jnp.asarray(sigma, noisy.dtype), len(noisy), []
     for start in range(0, n, BLOCK):
         rows = np.arange(start, start + min(BLOCK, n)) % n  # the last block is filled up: one shape, one trace
-        base, *others = (_apply(D, noisy[rows], level) for D in (D_G, *denoisers))
-        parts = [np.asarray(part, np.float64) - base for part in (*others, clean[rows])]
+        answers = (apply(D, jnp.asarray(noisy[rows]), level) for D in (D_G, *denoisers))
+        base, *others = (np.asarray(answer, np.float64) for answer in answers)
+        parts = [part - base for part in (*others, clean[rows])]
         found.append([part.reshape(len(rows), -1)[: n - start] for part in parts])
     whole = [np.concatenate(parts) for parts in zip(*found, strict=True)]
     if not all(np.isfinite(part).all() for part in whole):
         raise ValueError(f"a denoiser gives NaN or infinite values at sigma = {sigma}; needs finite ones")
     return whole
-
-
-def _apply(D: Denoiser, x: np.ndarray, sigma: Array) -> np.ndarray:
-    out = np.asarray(apply(D, jnp.asarray(x), sigma), np.float64)
-    check_event(out, x.shape[1:], "the denoiser's answer")
-    return out
 
 
 def _dot(a: np.ndarray, b: np.ndarray) -> Float[np.ndarray, " b"]:

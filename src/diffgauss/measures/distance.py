@@ -14,11 +14,11 @@ from numpy.typing import ArrayLike
 
 from diffgauss import parallel
 from diffgauss.blocks import in_blocks
-from diffgauss.core import Denoiser, Sigma, apply, check_denoiser, check_event, check_points, checked
+from diffgauss.core import Denoiser, Points, Sigma, apply, check_denoiser, check_event, check_points, checked
 
 
 @checked
-def score_rmse(D1: Denoiser, D2: Denoiser, x: Float[Array, " b *event"], sigma: Sigma) -> Float[Array, ""]:
+def score_rmse(D1: Denoiser, D2: Denoiser, x: Points, sigma: Sigma) -> Float[Array, ""]:
     """E √(‖D₁(x; σ) − D₂(x; σ)‖²/d) over the batch x of *noisy* points, in units of the data.
 
     The difference is of denoiser outputs, not divided by σ². Raises TypeError for a D that is no pytree.

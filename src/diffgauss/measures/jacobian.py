@@ -13,7 +13,7 @@ from jax import lax
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from diffgauss.core import Denoiser, Sigma, check_denoiser, checked
+from diffgauss.core import Denoiser, Points, Sigma, check_denoiser, checked
 
 
 def subspace_alignment(U: ArrayLike, V: ArrayLike) -> np.ndarray | np.float64:
@@ -29,9 +29,7 @@ def subspace_alignment(U: ArrayLike, V: ArrayLike) -> np.ndarray | np.float64:
 
 
 @checked
-def jacobian_gains(
-    D: Denoiser, x: Float[Array, " b *event"], sigma: Sigma, U: Float[Array, " d k"]
-) -> Float[Array, " b k"]:
+def jacobian_gains(D: Denoiser, x: Points, sigma: Sigma, U: Float[Array, " d k"]) -> Float[Array, " b k"]:
     """uⱼᵀ J(x) uⱼ with J = ∂D/∂x at each x: (b, k). For D_G it is λⱼ/(λⱼ + σ²) at every x.
 
     x: (b, *event) noisy at σ; U: (d, k) directions in columns. One product uᵀJ a direction, no d×d matrix.
@@ -55,13 +53,7 @@ def _gains(D, x, sigma, U):
 
 @checked
 def jacobian_svd(
-    D: Denoiser,
-    x: Float[Array, " b *event"],
-    sigma: float | Float[Array, ""],
-    k: int,
-    *,
-    key: Array,
-    steps: int = 8,
+    D: Denoiser, x: Points, sigma: float | Float[Array, ""], k: int, *, key: Array, steps: int = 8
 ) -> tuple[Float[Array, " b k"], Float[Array, " b d k"]]:
     """The k largest singular values s (b, k) of J = ∂D/∂x at each x, and its right singular vectors V (b, d, k).
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from diffgauss.core import Denoiser, Sigma, check_denoiser, check_event, checked
+from diffgauss.core import Denoiser, Points, Sigma, check_denoiser, check_event, checked
 
 HALF = 2**-0.5
 """α = β = 1/√2, the mixture that equation 8 is reported for."""
@@ -16,8 +16,8 @@ HALF = 2**-0.5
 @checked
 def linearity(
     D: Denoiser,
-    x1: Float[Array, " b *event"],
-    x2: Float[Array, " b *event"],
+    x1: Points,
+    x2: Points,
     sigma: Sigma,
     *,
     alpha: float | Float[Array, ""] = HALF,
@@ -37,8 +37,8 @@ def linearity(
 @checked
 def linearity_deviation(
     D: Denoiser,
-    x1: Float[Array, " b *event"],
-    x2: Float[Array, " b *event"],
+    x1: Points,
+    x2: Points,
     sigma: Sigma,
     *,
     alpha: float | Float[Array, ""] = HALF,
