@@ -57,8 +57,8 @@ def test_the_registry_is_that_of_the_files(tmp_path):
     shutil.copytree(ROOT / "data", tmp_path / "data", copy_function=os.link)
     (tmp_path / "data" / "registry.txt").unlink()
     store.index(tmp_path / "data")
-    written = (tmp_path / "data" / "registry.txt").read_text()
-    assert written == store.REGISTRY.read_text(), "needs `diffgauss zoo index`"
+    written = (tmp_path / "data" / "registry.txt").read_text(encoding="utf-8")
+    assert written == store.REGISTRY.read_text(encoding="utf-8"), "needs `diffgauss zoo index`"
     assert sum(path.endswith(".gz") for path in store.registry()) == 4
     assert set(store.names()) == {"fashion-mnist"} | {p.stem for p in (ROOT / "data" / "zoo").glob("*.safetensors")}
 
@@ -184,9 +184,9 @@ def test_a_folder_is_filled_listed_and_verified_by_the_names_that_users_know(alo
 
 
 def test_a_file_without_a_checksum_is_found(alone, monkeypatch, tmp_path):
-    lines = store.REGISTRY.read_text().splitlines(keepends=True)
+    lines = store.REGISTRY.read_text(encoding="utf-8").splitlines(keepends=True)
     planted = tmp_path / "registry.txt"
-    planted.write_text("".join(line for line in lines if OTHER not in line))
+    planted.write_text("".join(line for line in lines if OTHER not in line), encoding="utf-8")
     monkeypatch.setattr(store, "REGISTRY", planted)
     monkeypatch.setattr(store, "HOME", ROOT / "data")
     assert store.unlisted() == [str(ROOT / "data" / OTHER)]
