@@ -6,8 +6,11 @@ or as RECIPES says; one that can be made neither way fails, so that no denoiser 
 
 import importlib
 import inspect
+import os
 import pkgutil
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -229,6 +232,41 @@ def test_float64(factory):
         out = D(jnp.asarray(np.asarray(X), jnp.float64), SIGMA)
         assert out.dtype == jnp.float64
         np.testing.assert_allclose(out, want, atol=1e-4)
+
+
+X64 = """
+import sys, jax, jax.numpy as jnp, numpy as np, diffgauss as dg
+from flax import nnx
+assert jax.config.jax_enable_x64
+images = np.random.default_rng(0).uniform(-1, 1, (60, 8, 8, 1)).astype(np.float32)
+config, key = dg.TrainConfig(steps=4, batch=4), jax.random.key(0)
+net = dg.EDMDenoiser(dg.UNet.tiny(8, 1, width=4, rngs=nnx.Rngs(0)), 0.7)
+_, losses = dg.fit(dg.TrainState.start(net, config), images, config, progress=False)
+D_G, D_M = dg.GaussianDenoiser.from_data(images), dg.EmpiricalDenoiser.from_data(images)
+found = [losses]
+for D in (net, D_G, D_M):
+    for kind in (np.float32, np.float64):
+        x = jnp.asarray(images[:3], kind)
+        drawn, path = dg.sample(D, 80 * x, dg.karras_sigmas(4)), dg.trajectory(D, 80 * x, dg.karras_sigmas(4))
+        assert drawn.dtype == path.dtype == kind
+        found += [drawn, path, dg.score_rmse(D, D_G, x, 1.5), dg.linearity(D, x, x + 1, 1.5, mean=D_G.mean)]
+        found += [dg.jacobian_svd(D, x, 1.5, 3, key=key)[0], dg.jacobian_gains(D, x, 1.5, D_G.U[:, :3])]
+    for rank in (None, 5):
+        found.append(dg.distill(D, images, [4.0, 1.0], key=key, samples=400, rank=rank)(x, 1.5))
+    found += [dg.skill(D, D_G, images, 1.0, key=key)]
+    found += [dg.distill_sgd(D, images, 1.0, key=key, steps=3, rate=0.1).losses]
+found.append(dg.zoo.load("n64-w4")(jnp.zeros((2, 28, 28, 1)), 1.0))
+np.savez(sys.argv[1], *map(np.asarray, found))
+"""
+
+
+@pytest.mark.slow
+def test_everything_runs_with_double_precision_by_default(tmp_path):
+    run = [sys.executable, "-c", X64, tmp_path / "found.npz"]
+    environment = os.environ | {"JAX_ENABLE_X64": "1"}
+    subprocess.run(run, env=environment, check=True)
+    found = np.load(tmp_path / "found.npz")
+    assert len(found.files) == 50 and all(np.isfinite(found[name]).all() for name in found.files)
 
 
 @pytest.mark.slow

@@ -73,7 +73,7 @@ class LinearDenoiser:
             weight = jnp.maximum(0, 1 - abs(place - k))
             return total + weight * (jnp.matmul(right, W.T, precision="highest") + b[None]), None
 
-        start = jnp.zeros(z.shape, jnp.result_type(z, self.W))
+        start = jnp.zeros(z.shape, jnp.result_type(right, self.W))
         total = lax.scan(add, start, levels)[0].reshape(x.shape).astype(x.dtype)
         return total if self.base is None else self.base(x, sigma) + total
 

@@ -1,5 +1,6 @@
 """D_θ: the denoiser that a network parametrizes, with the scalings of EDM around it."""
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -22,4 +23,6 @@ class EDMDenoiser(nnx.Module):
         """D_θ(x; σ): x (b, size, size, channels), sigma () or (b,) > 0. Raises ValueError for other levels."""
         levels = jnp.broadcast_to(jnp.asarray(sigma, x.dtype), x.shape[:1])
         skip, out, into, noise = edm_scalings(levels, self.sigma_data)
-        return expand(skip, x) * x + expand(out, x) * self.net(expand(into, x) * x, noise)
+        kind = jnp.result_type(*jax.tree.leaves(nnx.state(self.net, nnx.Param)) or [x])  # the weights'
+        answer = self.net((expand(into, x) * x).astype(kind), noise.astype(kind)).astype(x.dtype)
+        return expand(skip, x) * x + expand(out, x) * answer

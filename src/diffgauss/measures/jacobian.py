@@ -42,10 +42,10 @@ def jacobian_gains(D: Denoiser, x: Points, sigma: Sigma, U: Float[Array, " d k"]
 
 @jax.jit
 def _gains(D, x, sigma, U):
-    pull = jax.vjp(lambda x: D(x, sigma), x)[1]
+    value, pull = jax.vjp(lambda x: D(x, sigma), x)
 
     def gain(u):
-        along = pull(jnp.broadcast_to(u.reshape(1, *x.shape[1:]), x.shape))[0]
+        along = pull(jnp.broadcast_to(u.reshape(1, *x.shape[1:]), x.shape).astype(value.dtype))[0]
         return jnp.matmul(along.reshape(len(x), -1), u, precision="highest")
 
     return lax.map(gain, U.T).T
@@ -79,7 +79,7 @@ def _check_rows(x, rows, k=1):
 def _svd(D, x, sigma, key, *, k, steps):
     def one(point):
         def f(flat):
-            return D(flat.reshape(1, *point.shape), sigma).ravel()
+            return D(flat.reshape(1, *point.shape), sigma).ravel().astype(flat.dtype)
 
         flat = point.ravel()
         pull = jax.vjp(f, flat)[1]

@@ -90,7 +90,7 @@ class Conv(nnx.Module):
 
     def __init__(self, n_in: int, n_out: int, *, rngs: nnx.Rngs, kernel_init=normal):
         self.kernel = nnx.Param(kernel_init(rngs.params(), (3, 3, n_in, n_out), jnp.float32))
-        self.bias = nnx.Param(jnp.zeros(n_out))
+        self.bias = nnx.Param(jnp.zeros(n_out, jnp.float32))
 
     def __call__(self, x: Float[Array, " b h w i"]) -> Float[Array, " b h w o"]:
         """x: (b, h, w, n_in) → (b, h, w, n_out)."""
