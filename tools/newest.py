@@ -26,7 +26,7 @@ TOOLS = ("beartype", "hypothesis", "nbval", "pytest", "pytest-xdist")
 
 QUICK = (
     "test_core", "test_schedule", "test_ode", "test_blocks", "test_empirical", "test_gaussian", "test_linear",
-    "test_distance", "test_linearity", "test_train", "test_checkpoint", "test_lesson",
+    "test_distance", "test_linearity", "test_train", "test_checkpoint", "test_lesson", "test_files", "test_cli",
 )  # fmt: skip
 """The fast tests of the kernels, which take about a minute."""
 
