@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TESTS ?= tests
 
-.PHONY: help run test quick lab colab newest kaggle lowest browser attack bench notebooks results claims student site slides address constraints clean
+.PHONY: help run test quick lab colab newest kaggle image lowest browser attack bench notebooks results claims student site slides address constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -38,6 +38,9 @@ newest: .venv/.installed  ## the tests and all notebooks with the newest release
 
 kaggle: .venv/.installed  ## notebooks 1 to 3 with the versions that Kaggle ships, in build/kaggle
 	$(BIN)/python tools/newest.py kaggle
+
+image: .venv/.installed  ## the Dockerfile's steps without a container, and a notebook in it without a network, in build/image
+	$(BIN)/python tools/image.py
 
 lowest: .venv/.installed  ## the kernels' tests with every lower bound of pyproject.toml, in build/lowest
 	$(BIN)/python tools/newest.py lowest

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,9 +76,12 @@ def versions(python: Path) -> dict[str, str]:
     return {colab.canonical(n): v for n, v in re.findall(r"(?m)^([\w.-]+)==(\S+)$", listed)}
 
 
-def nbval(python: str | Path, path: Path, **variables: str) -> list[str]:
-    """What goes wrong when a notebook is run by nbval in its folder; empty if all is well and every cell ran."""
-    command = [python, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=900"]
+def nbval(python: str | Path, path: Path, before: Sequence[str] = (), **variables: str) -> list[str]:
+    """What goes wrong when a notebook is run by nbval in its folder; empty if all is well and every cell ran.
+
+    before: what the command line begins with; variables: of the process.
+    """
+    command = [*before, python, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=900"]
     command += ["--durations=5", "-p", "no:cacheprovider", path.name]
     environment = colab.clean(**variables)
     run = subprocess.run(command, cwd=path.parent, env=environment, capture_output=True, text=True, timeout=3000)
