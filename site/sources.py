@@ -19,7 +19,7 @@ CONTENTS = {
     "Findings": ["RESULTS", "docs/claims", "benchmarks/README", "docs/presets"],
     "Teaching": ["teaching/README"],
     "Reference": ["site/api", "data/README", "data/zoo/README"],
-    "Project": ["CONTRIBUTING", "CHANGELOG", "SECURITY"],
+    "Project": ["CONTRIBUTING", "CHANGELOG", "SECURITY", "docs/attacks"],
 }
 
 

@@ -84,14 +84,15 @@ def source() -> str:
     return f"git+file://{ROOT}@{git('rev-parse', 'HEAD')}"
 
 
-def turn() -> set[Path]:
+def turn(later: int = 0) -> set[Path]:
     """The notebooks that a run of the tests takes in this environment: every fifth of nine, about two.
 
-    The number of commits says which, so that five commits in a row cover all. COLAB=all in the environment: all.
+    The number of commits, and so many later, says which, so that five commits in a row cover all. COLAB=all in the
+    environment: all.
     """
     paths = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
     groups = 1 if os.environ.get("COLAB") == "all" else max(1, math.ceil(len(paths) / 2))
-    return set(paths[int(git("rev-list", "--count", "HEAD")) % groups :: groups])
+    return set(paths[(int(git("rev-list", "--count", "HEAD")) + later) % groups :: groups])
 
 
 def describe() -> str:

@@ -1,7 +1,7 @@
 """The steps of the Dockerfile without a container, where none can be built: python tools/image.py [NOTEBOOK ...]
 
 FROM names the Python, which must be on this machine; COPY takes the files that git tracks; ENV and RUN are obeyed
-with the image's home in build/image. useradd, USER, EXPOSE and CMD need a container, and are left out. The notebooks
+with the image's home in build/image. useradd, USER, EXPOSE and CMD need a container and are left out. The notebooks
 given (default: 1) are then run there by nbval, without a network where it can be taken away (by Linux's root).
 """
 

@@ -43,6 +43,11 @@ def bounds() -> list[str]:
     return [f"{r.name}=={s.version}" for r in asked for s in r.specifier if s.operator == ">="]
 
 
+def turn() -> set[Path]:
+    """The notebooks that a run of the tests takes with the newest releases: those that are Colab's a commit later."""
+    return colab.turn(1) - colab.turn()
+
+
 class Kind(NamedTuple):
     """minor: of Python 3; pins: pip's, besides the project's own requirements; notebooks: which run in it."""
 

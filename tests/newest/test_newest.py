@@ -1,4 +1,8 @@
-"""The newest release of everything, from scratch: the tests of the kernels, and one notebook in turn."""
+"""The newest release of everything, from scratch: the tests of the kernels, and about two notebooks in turn."""
+
+import json
+import subprocess
+from pathlib import Path
 
 import colab
 import drift
@@ -10,7 +14,6 @@ from packaging.version import Version
 
 from diffgauss.notebook.lesson import NEWEST
 
-PATHS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 DEPENDENCIES = [Requirement(t) for t in newest.project()["dependencies"]]
 
 
@@ -35,14 +38,28 @@ def test_a_pin_that_moved_is_found():
         drift.drifted("nothing")
 
 
+@pytest.fixture(scope="module")
+def python() -> Path:
+    return newest.environment("newest")
+
+
 @pytest.mark.slow
-def test_the_newest_releases():
-    python = newest.environment("newest")
+def test_the_wheel_changes_no_package_that_is_there(python, tmp_path):
+    wheel = ["wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT)]
+    subprocess.run([python, *colab.PIP, *wheel], check=True, env=colab.clean())
+    (built,) = tmp_path.glob("*.whl")
+    asked = ["install", "-q", "--dry-run", "--report", str(tmp_path / "report.json"), str(built)]
+    subprocess.run([python, *colab.PIP, *asked], check=True, env=colab.clean())
+    found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["install"]
+    assert [package["metadata"]["name"] for package in found] == ["diffgauss"]
+
+
+@pytest.mark.slow
+def test_the_newest_releases(python):
     there = newest.versions(python)
     for name, version in NEWEST.items():
         assert Version(there[name]).release[:2] >= Version(version).release, (
             f"{name} {there[name]}; NEWEST has more"
         )
-    turn = PATHS[int(colab.git("rev-list", "--count", "HEAD")) % len(PATHS)]
-    found = newest.faults(python, [turn], [f"tests/{name}.py" for name in newest.QUICK])
+    found = newest.faults(python, sorted(newest.turn()), [f"tests/{name}.py" for name in newest.QUICK])
     assert not found, "\n".join([str(there), *found])

@@ -1,6 +1,7 @@
 """Every notebook, copied alone into an empty folder, runs as a reader runs it and prints what it printed.
 
-About two of them, in turn, run with the versions of Colab instead (tests/colab), so that each runs once.
+About two of them, in turn, run with the versions of Colab instead (tests/colab), and two with the newest releases
+(tests/newest), so that each runs once.
 """
 
 import sys
@@ -15,9 +16,8 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 PATHS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("[0-9]*.ipynb"))
 
 
-HERE = [
-    pytest.param(p, marks=pytest.mark.skip("runs with Colab's versions")) if p in colab.turn() else p for p in PATHS
-]
+ELSEWHERE = colab.turn() | newest.turn()
+HERE = [pytest.param(p, marks=pytest.mark.skip("runs elsewhere")) if p in ELSEWHERE else p for p in PATHS]
 
 
 @pytest.mark.slow
