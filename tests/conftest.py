@@ -19,7 +19,8 @@ settings.load_profile("theorems")
 
 from diffgauss.parallel import float64 as float64  # noqa: E402
 
-FIRST = ["colab", "browser", "notebooks", "test_zoo", "test_cifar10", "parallel", "test_packaging", "site"]
+FIRST = ["colab", "browser", "newest", "notebooks", "test_zoo", "test_cifar10", "parallel", "test_gpu"]
+FIRST += ["test_packaging", "site", "attack"]
 """Folders and files whose tests take long: they come first, so that no process ends with one of them alone."""
 
 

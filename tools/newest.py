@@ -44,7 +44,7 @@ def bounds() -> list[str]:
 
 
 def turn() -> set[Path]:
-    """The notebooks that a run of the tests takes with the newest releases: those that are Colab's a commit later."""
+    """The notebooks that a run of the tests takes with the newest releases: Colab's, one commit later."""
     return colab.turn(1) - colab.turn()
 
 
