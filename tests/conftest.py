@@ -1,5 +1,6 @@
 """Shape checks on every call into diffgauss, no silent broadcasting, and the data that the tests share."""
 
+import signal
 from collections.abc import Iterator
 
 import jax
@@ -14,6 +15,8 @@ from xdist.scheduler import LoadScopeScheduling
 jaxtyping.install_import_hook("diffgauss", "beartype.beartype")  # before diffgauss is first imported
 jax.config.update("jax_numpy_rank_promotion", "raise")
 matplotlib.use("agg")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("theorems", deadline=None, derandomize=True, max_examples=30, database=None)
 settings.load_profile("theorems")
 
