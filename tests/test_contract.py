@@ -216,6 +216,15 @@ def test_derivative_in_the_level(factory, sigma):
 
 
 @EACH
+def test_a_member_is_alone_in_a_batch_of_any_size(factory):
+    """Some denoisers take large batches in pieces."""
+    D, many = make(factory), jnp.tile(X, (700, 1, 1, 1))
+    levels = jnp.tile(jnp.array([0.5, 1.5, 1.5, 4.0]), 700)
+    for few, out in ((D(X, SIGMA), D(many[:2799], SIGMA)), (D(X, levels[:4]), D(many[:2799], levels[:2799]))):
+        np.testing.assert_allclose(out, jnp.tile(few, (700, 1, 1, 1))[:2799], atol=1e-4)
+
+
+@EACH
 def test_other_shapes_and_empty_batches_are_refused_in_one_line(factory):
     D = make(factory)
     for x in (jnp.zeros((2, 9, 8, 1)), jnp.zeros((2, 8, 8)), jnp.zeros((8, 8, 1)), jnp.zeros((0, 8, 8, 1))):

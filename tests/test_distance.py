@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +10,7 @@ from hypothesis import strategies as st
 from jax.tree_util import Partial
 
 import diffgauss as dg
+from diffgauss.measures import distance
 
 
 def brute_force(samples, data, k):
@@ -68,6 +72,48 @@ def test_near_copies_are_memorized_though_not_equal(train):
     )
     GL, memorized = dg.generalization(near, train[:1000])
     assert 0 < GL < 0.01 and memorized == 1
+
+
+def test_copies_in_the_data_hide_nothing(train):
+    """Where each image comes twice, the second neighbour is the nearest image that is no copy of the first."""
+    data = train[:200]
+    near = data[:20] + np.float32(1e-3)
+    for samples in (near, train[1000:1020]):
+        assert dg.generalization(samples, np.concatenate([data, data])) == dg.generalization(samples, data)
+    with pytest.raises(ValueError, match="data holds 5 copies of one image; needs at least two that differ"):
+        dg.generalization(near, np.repeat(data[:1], 5, 0))
+
+
+def test_the_data_is_searched_in_pieces(train, monkeypatch):
+    whole = dg.nearest(train[500:520], train[:500], k=3)
+    monkeypatch.setattr(distance, "ROWS", 60)
+    parts = dg.nearest(train[500:520], train[:500], k=3)
+    np.testing.assert_array_equal(parts.indices, whole.indices)
+    np.testing.assert_array_equal(parts.distances, whole.distances)
+
+
+PEAK = """
+import sys, numpy as np, diffgauss as dg
+def status(field):
+    (line,) = [line for line in open("/proc/self/status", encoding="utf-8") if line.startswith(field)]
+    return int(line.split()[1]) * 1024
+images = np.random.default_rng(0).uniform(-1, 1, (100_000, 784)).astype(np.float32)
+def use(data):
+    dg.nearest(images[:50], data, k=2) if sys.argv[1] == "nearest" else dg.EmpiricalDenoiser.from_data(data)
+use(images[:9000])
+before = status("VmRSS")
+open("/proc/self/clear_refs", "w", encoding="utf-8").write("5")
+use(images)
+print((status("VmHWM") - before) / images.nbytes)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak from /proc")
+@pytest.mark.parametrize(("what", "most"), [("D_M", 1.3), ("nearest", 0.6)])
+def test_memory_beside_the_data(what, most):
+    run = subprocess.run([sys.executable, "-c", PEAK, what], capture_output=True, text=True, check=True)
+    assert float(run.stdout) < most
 
 
 def test_samples_of_the_optimal_denoiser_are_copies(train):

@@ -76,3 +76,9 @@ def test_edm_scalings_have_the_shape_of_sigma():
     for bad in (0.0, -1.0, float("nan")):
         with pytest.raises(ValueError, match=f"sigma_data = {bad}; needs sigma_data > 0"):
             dg.edm_scalings(1.0, bad)
+
+
+def test_infinite_rho_spaces_the_logarithm_evenly():
+    found = np.log(np.asarray(dg.karras_sigmas(9, rho=np.inf), np.float64))
+    np.testing.assert_allclose(np.diff(found), np.log(0.002 / 80) / 8, rtol=1e-5)
+    np.testing.assert_allclose(np.exp(found), dg.karras_sigmas(9, rho=1e4), rtol=5e-3)

@@ -172,6 +172,15 @@ def test_what_the_images_are_like(case):
     assert weights[-1][1].startswith("1.0 of") and numbers(weights[0][1])[0] > 100
 
 
+def test_copies_are_counted_and_said(case):
+    plain = str(sections.pictures(case).parts[0])
+    assert "copies" not in plain and "seen the held-out images" in plain
+    train, test = np.concatenate([case.train, case.train[:7]]), np.concatenate([case.test, case.train[:3]])
+    said = str(sections.pictures(replace(case, train=train, test=test)).parts[0])
+    assert "7 of the training images are exact copies of others among them." in said
+    assert "3 of the held-out images are exact copies of training images." in said and "the other held-out" in said
+
+
 def test_the_limits_are_those_of_the_case(case):
     few = replace(case, train=case.train[:30])
     said = [page.render("x", [sections.limits(c, {"seed": "7"})]) for c in (case, few)]

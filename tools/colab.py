@@ -63,9 +63,8 @@ def environment() -> Path:
     (site,) = (FOLDER / "env" / "lib").glob("python3*/site-packages")
     (site / "google" / "colab").mkdir(parents=True, exist_ok=True)
     shutil.copy(PINS.with_name("google_colab.py"), site / "google" / "colab" / "__init__.py")
-    (site / "google_colab.pth").write_text(
-        "import google.colab\n", encoding="utf-8"
-    )  # in sys.modules from the start, as in Colab
+    start = "import google.colab\n"  # in sys.modules from the start, as in Colab
+    (site / "google_colab.pth").write_text(start, encoding="utf-8")
     return PYTHON
 
 

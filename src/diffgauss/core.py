@@ -3,14 +3,13 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Protocol, TypeVar, dataclass_transform, runtime_checkable
 
 import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
@@ -21,7 +20,6 @@ Sigma = Float[Array, ""] | Float[Array, " b"] | float
 """A noise level: one for the whole batch, or one for each of its b members."""
 
 T = TypeVar("T")
-F = TypeVar("F", bound=Callable)
 
 LARGEST = 1e5
 """Of a value in data. Images are scaled to [-1, 1]; squares of much larger numbers leave float32."""
@@ -38,14 +36,19 @@ class Denoiser(Protocol):
     def __call__(self, x: Points, sigma: Sigma) -> Points: ...
 
 
-def checked(f: F) -> F:
-    """Decorator: what is called x, x1 or x2 becomes floating, and levels sigma and sigma_next are looked at.
+def checked(f: Any = None, *, static: tuple[str, ...] = (), jit: bool = True) -> Any:
+    """Decorator: ``jax.jit``, or with jit=False none, after a look at the arguments, which it knows by their names.
 
-    Lists become arrays; integers and half precision become the default precision, in which all is computed. By
-    ValueError a level is refused whose shape is neither () nor (b,), and, where its value is known, so not under a
-    trace, one that is not finite and > 0 (sigma_next: ≥ 0).
+    x, x1, x2: lists become arrays, integers and half precision the default one, in which all is computed. static:
+    names of hashable arguments. Raises ValueError for a sigma or sigma_next that is neither () nor (b,) and, where
+    its value is known, so not under a trace, not finite and > 0 (sigma_next: ≥ 0); as ``check_sigmas`` for sigmas
+    and, under jit, as ``check_denoiser`` for D, D1 and D2.
     """
-    names = [(k, name) for k, name in enumerate(inspect.signature(f).parameters) if name in (*_POINTS, *_LEVELS)]
+    if f is None:
+        return functools.partial(checked, static=static, jit=jit)
+    known = ("x", "x1", "x2", "sigma", "sigma_next", "sigmas", *(("D", "D1", "D2") if jit else ()))
+    names = [(k, name) for k, name in enumerate(inspect.signature(f).parameters) if name in known]
+    compiled = jax.jit(f, static_argnames=static) if jit else f
 
     @functools.wraps(f)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -53,17 +56,20 @@ def checked(f: F) -> F:
         x = None
         for k, name in names:
             key = name if name in given else k
-            if key in given and name in _POINTS:
+            if key not in given:
+                continue
+            if name[0] == "D":
+                check_denoiser(given[key])
+            elif name[0] == "x":
                 given[key] = x = floating(given[key], name)
-            elif key in given:
-                given[key] = _level(given[key], name, x)
+            elif name == "sigmas":
+                check_sigmas(given[key])
+            else:
+                given[key] = check_level(given[key], name, x)
         own = [given.pop(k) for k in range(len(args))]
-        return f(*own, **given)
+        return compiled(*own, **given)
 
-    return call  # type: ignore[return-value]
-
-
-_POINTS, _LEVELS = ("x", "x1", "x2"), ("sigma", "sigma_next")
+    return call
 
 
 def floating(x: Any, name: str = "x") -> Any:
@@ -75,7 +81,8 @@ def floating(x: Any, name: str = "x") -> Any:
     return x if x.dtype in (jnp.float32, jnp.float64) else x.astype(float)
 
 
-def _level(sigma: Any, name: str, x: Any) -> Any:
+def check_level(sigma: Any, name: str = "sigma", x: Any = None) -> Any:
+    """σ, a list as an array. Raises ValueError for what ``checked`` refuses; x: the batch, whose b it has."""
     if not isinstance(sigma, jax.Array):
         sigma = np.asarray(sigma) if isinstance(sigma, list | tuple) else sigma
         if not jnp.issubdtype(np.asarray(sigma).dtype, np.number):
@@ -87,24 +94,13 @@ def _level(sigma: Any, name: str, x: Any) -> Any:
         return sigma
     value = np.asarray(sigma, np.float64)
     if not (np.isfinite(value) & (value >= 0 if name == "sigma_next" else value > 0)).all():
-        raise ValueError(f"{name} = {sigma}; needs a finite level {'≥' if name == 'sigma_next' else '>'} 0")
+        raise ValueError(
+            f"{name} = {sigma}; a level needs to be finite and {'≥' if name == 'sigma_next' else '>'} 0"
+        )
     return sigma
 
 
-def check_level(sigma: Any) -> None:
-    """Raise ValueError unless σ is finite and > 0 (only where its value is known, so not under a trace)."""
-    _level(sigma, "sigma", None)
-
-
-def in_batches(f: Callable[[Any, Any], Any], x: Any, sigma: Any, size: int) -> Any:
-    """f(x, σ) by at most so many members at a time, so that memory does not grow with the batch. σ: () or (b,)."""
-    if len(x) <= size:
-        return f(x, sigma)
-    levels = jnp.broadcast_to(sigma, x.shape[:1])
-    return lax.map(lambda one: jax.tree.map(lambda a: a[0], f(one[0][None], one[1])), (x, levels), batch_size=size)
-
-
-@jax.jit
+@checked
 def apply(D: Denoiser, x: Points, sigma: Sigma) -> Points:
     """D(x; σ), compiled once for each kind of denoiser and shape. Raises ValueError where D changes the shape."""
     answer = D(x, sigma)

@@ -54,25 +54,18 @@ def distill(
     parts = [rows] if ridge is not None else np.split(rows, [samples - samples // 5])
     grid, maps = jnp.asarray(sigmas, jnp.float32), []
     for level, sigma in enumerate(grid):
-        keys = (jax.random.fold_in(jax.random.fold_in(key, level), number) for number in range(len(parts)))
-        streams = [
-            moments(D, base, V, data, part, sigma, own, batch) for part, own in zip(parts, keys, strict=True)
-        ]
+        own, streams = jax.random.fold_in(key, level), []
+        for number, part in enumerate(parts):
+            streams.append(moments(D, base, V, data, part, sigma, jax.random.fold_in(own, number), batch))
         maps.append(_whole(*_solve(streams, ridge), base, V, sigma))
     W, b = (jnp.asarray(np.stack(parts)) for parts in zip(*maps, strict=True))
     return LinearDenoiser(grid, W, b.reshape(-1, *event), V, None if V is None else base)
 
 
 def moments(
-    D,
-    base: GaussianDenoiser,
-    V: Array | None,
-    data: np.ndarray,
-    rows: np.ndarray,
-    sigma: Array,
-    key: Array,
+    D, base: GaussianDenoiser, V: Array | None, data: np.ndarray, rows: np.ndarray, sigma: Array, key: Array,
     batch: int,
-) -> Moments:
+) -> Moments:  # fmt: skip
     """Those of (z, r) of ``pairs`` for these rows of data, the device one block ahead of the host.
 
     base: D_G; V: (d, k) or None; data: (N, *event); rows: (n,); sigma: (); batch: pairs a block. Raises ValueError
@@ -108,11 +101,10 @@ def pairs(D, base, V, x0, sigma, key):
 
 def _solve(streams: list[Moments], ridge: float | None) -> tuple[np.ndarray, np.ndarray]:
     """The least squares of r on z, with τ chosen on the last stream unless given."""
-    whole, held = streams[0], streams[-1]
     if ridge is not None:
-        return fit(whole, ridge)
-    ridge, both = choose_ridge(whole, held), Moments.sum(streams)
-    return fit(both, ridge * float(whole.n / both.n))
+        return fit(streams[0], ridge)
+    ridge, both = choose_ridge(streams[0], streams[1]), Moments.sum(streams)
+    return fit(both, ridge * float(streams[0].n / both.n))
 
 
 def _whole(A: np.ndarray, a: np.ndarray, base: GaussianDenoiser, V: Array | None, sigma: Array) -> tuple:
@@ -134,7 +126,7 @@ class Descent(NamedTuple):
 
 def distill_sgd(
     D: Denoiser, data: ArrayLike, sigma: float | Float[Array, ""], *, key: Array, steps: int, rate: float,
-    batch: int = 256
+    batch: int = 256,
 ) -> Descent:  # fmt: skip
     """min_{W,b} E‖W (x+ε) + b − D(x+ε; σ)‖² at one level by Adam from W = 0, b = 0, with fresh noise in each batch.
 

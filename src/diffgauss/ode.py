@@ -1,31 +1,29 @@
 """The probability-flow ODE and its solvers. A step rule is a function value: ``step=dg.heun``."""
 
 from collections.abc import Callable
-from functools import partial
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from diffgauss.core import Denoiser, Points, Sigma, check_denoiser, check_sigmas, checked, expand, floating
+from diffgauss.core import Denoiser, Points, Sigma, checked, expand
 
 Step = Callable[[Denoiser, Array, Array, Array], Array]
 
 
-@checked
+@checked(jit=False)
 def velocity(D: Denoiser, x: Points, sigma: Sigma) -> Points:
     """dx/dσ = (x − D(x; σ))/σ = −σ ∇ log p(x; σ).  Li et al. (2024), Eq. 1-2."""
     return (x - D(x, sigma)) / expand(sigma, x)
 
 
-@checked
+@checked(jit=False)
 def euler(D: Denoiser, x: Points, sigma: Sigma, sigma_next: Sigma) -> Points:
     """x' = x + (σ' − σ) dx/dσ: order 1, one call of D.  Karras et al. (2022), Algorithm 1 uncorrected."""
     return x + expand(sigma_next - sigma, x) * velocity(D, x, sigma)
 
 
-@checked
+@checked(jit=False)
 def heun(D: Denoiser, x: Points, sigma: Sigma, sigma_next: Sigma) -> Points:
     """x' = x + h (v + v')/2 with h = σ' − σ and v' at the Euler step's end: order 2, two calls of D.
 
@@ -35,6 +33,7 @@ def heun(D: Denoiser, x: Points, sigma: Sigma, sigma_next: Sigma) -> Points:
     return x + h * (v + velocity(D, x + h * v, sigma_next)) / 2
 
 
+@checked(static=("step",))
 def sample(D: Denoiser, x: Points, sigmas: Float[Array, " n"], *, step: Step = heun) -> Points:
     """Carry x ~ N(0, σ_0² I) down the grid, then denoise once: an Euler step from σ to 0 *is* D(x; σ).
 
@@ -42,11 +41,12 @@ def sample(D: Denoiser, x: Points, sigmas: Float[Array, " n"], *, step: Step = h
     of D, Euler n. Raises TypeError for a D that is no pytree, ValueError for a grid that is not decreasing
     and positive.  Li et al. (2024), Eq. 1; Karras et al. (2022), Algorithm 1.
     """
-    check_denoiser(D)
-    check_sigmas(sigmas)
-    return _solve(D, floating(x), sigmas, step=step, states=False)
+    grid = jnp.asarray(sigmas, x.dtype)
+    x, _ = lax.scan(lambda x, s: (step(D, x, *s).astype(x.dtype), None), x, (grid[:-1], grid[1:]))
+    return D(x, grid[-1]).astype(x.dtype)
 
 
+@checked(static=("step",))
 def trajectory(
     D: Denoiser, x: Points, sigmas: Float[Array, " n"], *, step: Step = heun
 ) -> Float[Array, " n b *event"]:
@@ -55,20 +55,11 @@ def trajectory(
     The last state is still at noise level σ_{n−1}; ``D(states[-1], sigmas[-1])`` is what ``sample`` returns.
     Same arguments and errors as ``sample``.  Li et al. (2024), Eq. 1.
     """
-    check_denoiser(D)
-    check_sigmas(sigmas)
-    return _solve(D, floating(x), sigmas, step=step, states=True)
-
-
-@partial(jax.jit, static_argnames=("step", "states"))
-def _solve(D, x, sigmas, *, step, states):
-    sigmas = jnp.asarray(sigmas, x.dtype)
+    grid = jnp.asarray(sigmas, x.dtype)
 
     def advance(x, s):
         x = step(D, x, *s).astype(x.dtype)
-        return x, x if states else None
+        return x, x
 
-    last, path = lax.scan(advance, x, (sigmas[:-1], sigmas[1:]))
-    if states:
-        return jnp.concatenate([x[None], path])  # type: ignore[list-item]
-    return D(last, sigmas[-1]).astype(x.dtype)
+    _, states = lax.scan(advance, x, (grid[:-1], grid[1:]))
+    return jnp.concatenate([x[None], states])

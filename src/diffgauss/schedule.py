@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from diffgauss.core import Sigma, check_level
+from diffgauss.core import Sigma, checked
 
 
 def karras_sigmas(
@@ -39,6 +39,7 @@ def lognormal_sigmas(n: int, *, key: Array, mean: float = -1.2, std: float = 1.2
     return jnp.exp(mean + std * jax.random.normal(key, (n,)))
 
 
+@checked(jit=False)
 def edm_scalings(sigma: Sigma, sigma_data: float) -> tuple[Array, Array, Array, Array]:
     """D = c_skip x + c_out F(c_in x; c_noise), with Σ² = σ² + σ_data²:
 
@@ -48,7 +49,6 @@ def edm_scalings(sigma: Sigma, sigma_data: float) -> tuple[Array, Array, Array, 
     """
     if not sigma_data > 0:
         raise ValueError(f"sigma_data = {sigma_data}; needs sigma_data > 0")
-    check_level(sigma)
     sigma = jnp.asarray(sigma)
     total = jnp.sqrt(sigma**2 + sigma_data**2)
     return (sigma_data / total) ** 2, sigma * sigma_data / total, 1 / total, jnp.log(sigma) / 4

@@ -161,10 +161,8 @@ def fit(
             losses = np.concatenate([losses, np.asarray(new)])
             if not np.isfinite(losses).all():
                 losses = losses[: int(np.argmin(np.isfinite(losses)))]
-                message = (
-                    f"the loss of step {start + len(losses)} is not finite; needs a lower rate than {config.rate}"
-                )
-                raise Diverged(message, state, losses)
+                at = f"the loss of step {start + len(losses)} is not finite"
+                raise Diverged(f"{at}; needs a lower rate than {config.rate}", state, losses)
             rate = (bar.format_dict["rate"] or 0) * config.batch
             bar.set_postfix(loss=f"{losses[-every:].mean():.4f}", images_per_s=f"{rate:.0f}", refresh=False)
             bar.update(n)

@@ -67,7 +67,6 @@ class ChosenDenoiser:
         return cls(tuple(members), jnp.asarray(grid, jnp.zeros(()).dtype), jnp.asarray(errors.argmin(0)))
 
     @checked
-    @jax.jit
     def __call__(self, x: Points, sigma: Sigma) -> Points:
         """D(x; σ): x (b, *event), sigma () or (b,) > 0. Errors are those of the members."""
         level = expand(sigma, x).ravel()  # one, or b

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 from numpy.typing import ArrayLike
 
+from diffgauss.beyond.batches import in_batches
 from diffgauss.blocks import softmax_mean
-from diffgauss.core import Sigma, check_event, check_points, check_sigmas, checked, expand, in_batches, pytree
+from diffgauss.core import Sigma, check_event, check_points, check_sigmas, checked, expand, pytree
 
 NEVER = -1e15
 """Score of what is not compared: its weight is 0 for every σ from 1e-10 to 1e6, and finite."""
@@ -102,7 +102,6 @@ class LocalDenoiser:
         return cls(*arrays[:-1], shifts=jnp.zeros((1, 2), jnp.int32), masks=arrays[-1])
 
     @checked
-    @jax.jit
     def __call__(self, x: Float[Array, " b h w c"], sigma: Sigma) -> Float[Array, " b h w c"]:
         """D(x; σ): x (b, h, w, c), sigma () or (b,) > 0. Raises ValueError for another event shape."""
         check_event(x, self.points.shape[2:])

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from diffgauss.core import Points, Sigma, check_event, check_points, checked, expand, in_batches, pytree
+from diffgauss.beyond.batches import in_batches
+from diffgauss.core import Points, Sigma, check_event, check_points, checked, expand, pytree
 from diffgauss.moments import principal_components
 
 BATCH = 1024
@@ -58,7 +59,6 @@ class MixtureDenoiser:
         return cls(*(jnp.asarray(a, jnp.zeros(()).dtype) for a in arrays))
 
     @checked
-    @jax.jit
     def __call__(self, x: Points, sigma: Sigma) -> Points:
         """D(x; σ): x (b, *event), sigma () or (b,) > 0. Raises ValueError for another event shape."""
         check_event(x, self.mean.shape[1:])
@@ -73,13 +73,11 @@ class MixtureDenoiser:
         return (weights * each).sum(0).reshape(x.shape)
 
     @checked
-    @jax.jit
     def responsibilities(self, x: Points, sigma: Sigma) -> Float[Array, " b classes"]:
         """r_c(x; σ) = π_c N(x; u_c, Σ_c + σ²I) / Σ_c′ π_c′ N(x; u_c′, Σ_c′ + σ²I): (b, classes). Errors as D."""
         return jax.nn.softmax(self._parts(x, sigma)[0], 0).T
 
     @checked
-    @jax.jit
     def log_density(self, x: Points, sigma: Sigma) -> Float[Array, " b"]:
         """log p(x; σ) = log Σ_c π_c N(x; u_c, Σ_c + σ²I), (b,); its gradient is (D(x; σ) − x)/σ². Errors as D."""
         return jax.nn.logsumexp(self._parts(x, sigma)[0], 0)

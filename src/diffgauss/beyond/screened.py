@@ -85,13 +85,11 @@ class ScreenedDenoiser:
         return cls(jnp.asarray(mean, points.dtype), *arrays, event=np.shape(data)[1:])
 
     @checked
-    @jax.jit
     def __call__(self, x: Points, sigma: Sigma) -> Points:
         """D_M(x; σ) up to tol: x (b, *event), sigma () or (b,) > 0. Raises ValueError for another event shape."""
         return self.posterior(x, sigma)[0]
 
     @checked
-    @jax.jit
     def posterior(self, x: Points, sigma: Sigma) -> tuple[Points, Float[Array, " b"]]:
         """The posterior mean, (b, *event), and a bound ≤ tol, (b,), on the probability of the images left out.
 
@@ -102,7 +100,6 @@ class ScreenedDenoiser:
         return self._posterior(x, sigma)[:2]
 
     @checked
-    @jax.jit
     def visited(self, x: Points, sigma: Sigma) -> Float[Array, " b"]:
         """The share of images whose weight is in the mean, (b,); 1 where all are scanned. Errors as above."""
         return self._posterior(x, sigma)[2]

@@ -1,6 +1,5 @@
 """The empirical optimal denoiser D_M: what minimises the training loss, and can only repeat the training set."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
@@ -43,13 +42,11 @@ class EmpiricalDenoiser:
         return cls(parallel.replicate(mean, mesh), points, half_norms, data.shape[1:], mesh)
 
     @checked
-    @jax.jit
     def __call__(self, x: Points, sigma: Sigma) -> Points:
         """D_M(x; σ): x (b, *event), sigma () or (b,) > 0. Raises ValueError for another event shape."""
         return self.posterior(x, sigma)[0]
 
     @checked
-    @jax.jit
     def posterior(self, x: Points, sigma: Sigma) -> tuple[Points, Float[Array, " b"]]:
         """The posterior mean D_M(x; σ), (b, *event), and log Z, (b,), with Z = Σᵢ exp(−‖x − yᵢ‖²/2σ²).
 
@@ -61,7 +58,6 @@ class EmpiricalDenoiser:
         return (mean + self.mean[None]).reshape(x.shape), log_z - beta * (z**2).sum(-1) / 2
 
     @checked
-    @jax.jit
     def entropy(self, x: Points, sigma: Sigma) -> Float[Array, " b"]:
         """H = −Σᵢ wᵢ log wᵢ ≥ 0 in nats, for the posterior weights wᵢ of equation 4: x (b, *event), H (b,).
 

@@ -1,6 +1,5 @@
 """The Gaussian denoiser D_G: optimal if the data were normal with the training set's mean and covariance."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
@@ -46,7 +45,6 @@ class GaussianDenoiser:
         return cls(*parallel.replicate(arrays, mesh))
 
     @checked
-    @jax.jit
     def __call__(self, x: Points, sigma: Sigma) -> Points:
         """D_G(x; σ): x (b, *event), sigma () or (b,) > 0. Raises ValueError for another event shape."""
         z = self._centred(x)
@@ -54,7 +52,6 @@ class GaussianDenoiser:
         return self.mean[None] + self._along(z, shrink).reshape(x.shape)
 
     @checked
-    @jax.jit
     def flow(self, x: Points, sigma: Sigma, sigma_next: Sigma) -> Points:
         """The exact probability-flow ODE from σ > 0 to σ' ≥ 0: each mode of x − u times √((λ + σ'²)/(λ + σ²)).
 

@@ -1,6 +1,5 @@
 """The linear denoiser D_L: one matrix and one offset a noise level, such as a network is distilled into."""
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -9,17 +8,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from diffgauss.core import (
-    Denoiser,
-    Points,
-    Sigma,
-    check_denoiser,
-    check_event,
-    check_sigmas,
-    checked,
-    expand,
-    pytree,
-)
+from diffgauss.core import Denoiser, Points, Sigma, check_event, check_sigmas, checked, expand, pytree
 
 
 @pytree
@@ -55,7 +44,6 @@ class LinearDenoiser:
             raise ValueError(f"V has shape {np.shape(self.V)}; needs ({d}, {r})")
 
     @checked
-    @jax.jit
     def __call__(self, x: Points, sigma: Sigma) -> Points:
         """D_L(x; σ): x (b, *event), sigma () or (b,) > 0. Raises ValueError for another event shape.
 
@@ -63,9 +51,8 @@ class LinearDenoiser:
         """
         check_event(x, self.b.shape[1:])
         z, n = x.reshape(len(x), -1), len(self.W)
-        place, right = self._place(expand(sigma, z)), z
-        if self.V is not None:
-            right = jnp.matmul(z, self.V, precision="highest")
+        place = self._place(expand(sigma, z))
+        right = z if self.V is None else jnp.matmul(z, self.V, precision="highest")
         levels = jnp.arange(n) if len(place) > 1 else jnp.floor(place[0, 0]).astype(int) + jnp.arange(min(n, 2))
 
         def add(total, k):
@@ -87,6 +74,7 @@ class LinearDenoiser:
         return jnp.clip(k + jnp.log(above / sigma) / step, 0, last)
 
 
+@checked(static=("event",))
 def affine(
     D: Denoiser, event: tuple[int, ...], sigma: float | Float[Array, ""]
 ) -> tuple[Float[Array, " d d"], Float[Array, " *event"]]:
@@ -95,12 +83,6 @@ def affine(
     event: the shape of one x. For a D that is not affine W is the Jacobian at 0. Raises TypeError for a D that is
     no pytree.  The W and b of Li et al. (2024), Eq. 5; for D_G, W = UΛ(Λ + σ²I)⁻¹Uᵀ as in Eq. 7.
     """
-    check_denoiser(D)
-    return _affine(D, sigma, event=event)
-
-
-@partial(jax.jit, static_argnames="event")
-def _affine(D, sigma, *, event):
     zero = jnp.zeros((1, *event))
     value, pull = jax.vjp(lambda x: D(x, sigma), zero)
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from diffgauss.core import Denoiser, apply, check_denoiser, check_points, check_sigmas
+from diffgauss.core import Denoiser, apply, check_denoiser, check_level, check_points
 from diffgauss.denoisers.gaussian import GaussianDenoiser
 from diffgauss.denoisers.linear import affine
 from diffgauss.distill import moments
@@ -29,8 +29,7 @@ def skill(D: Denoiser, D_G: Denoiser, x0: ArrayLike, sigma: float | Array, *, ke
     ValueError for bad images or level, denoisers that are not finite or change the shape, and D_G without error;
     TypeError for one that is no pytree. The explained share of Wang & Vastola (2024), about D_G and in terms of x₀.
     """
-    v, g = _differences([D], D_G, x0, _noisy(x0, sigma, key), sigma)
-    return skill_of(v, g)
+    return skill_of(*_differences([D], D_G, x0, _noisy(x0, sigma, key), sigma))
 
 
 def excess(D: Denoiser, D_G: Denoiser, x0: ArrayLike, sigma: float | Array, *, key: Array) -> Estimate:
@@ -40,8 +39,7 @@ def excess(D: Denoiser, D_G: Denoiser, x0: ArrayLike, sigma: float | Array, *, k
     D_G. Errors of D that have nothing to do with x₀ lower it, so c* ≤ 1 does not exclude a pull towards D_G.
     Arguments, interval and errors as ``skill``; also ValueError where D is D_G.  Ours.
     """
-    v, g = _differences([D], D_G, x0, _noisy(x0, sigma, key), sigma)
-    return excess_of(v, g)
+    return excess_of(*_differences([D], D_G, x0, _noisy(x0, sigma, key), sigma))
 
 
 def pull(D1: Denoiser, D2: Denoiser, D_G: Denoiser, x0: ArrayLike, sigma: float | Array, *, key: Array) -> Estimate:
@@ -51,8 +49,7 @@ def pull(D1: Denoiser, D2: Denoiser, D_G: Denoiser, x0: ArrayLike, sigma: float 
     large they are: 1 for no bias, below 1 for a pull towards D_G. Errors that both share raise it. Arguments,
     interval and errors as ``skill``; also ValueError where both are D_G.  Ours.
     """
-    v1, v2, g = _differences([D1, D2], D_G, x0, _noisy(x0, sigma, key), sigma)
-    return pull_of(v1, v2, g)
+    return pull_of(*_differences([D1, D2], D_G, x0, _noisy(x0, sigma, key), sigma))
 
 
 class Position(Estimate):
@@ -164,7 +161,7 @@ def _check(denoisers: list[Denoiser], x0: ArrayLike, sigma: float | Array, at_le
     check_points(x0, "x0", at_least=at_least)
     if np.ndim(sigma) != 0:
         raise ValueError(f"sigma has shape {np.shape(sigma)}; needs one level")
-    check_sigmas(np.reshape(np.asarray(sigma, np.float64), 1))
+    check_level(sigma)
 
 
 def _differences(

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from diffgauss import parallel
 from diffgauss.blocks import in_blocks
-from diffgauss.core import Denoiser, Points, Sigma, apply, check_denoiser, check_event, check_points, checked
+from diffgauss.core import Denoiser, Points, Sigma, apply, check_event, check_points, checked
 
 
 @checked
@@ -24,13 +24,6 @@ def score_rmse(D1: Denoiser, D2: Denoiser, x: Points, sigma: Sigma) -> Float[Arr
     The difference is of denoiser outputs, not divided by σ². Raises TypeError for a D that is no pytree.
     Li et al. (2024), Eq. 6.
     """
-    check_denoiser(D1)
-    check_denoiser(D2)
-    return _score_rmse(D1, D2, x, sigma)
-
-
-@jax.jit
-def _score_rmse(D1, D2, x, sigma):
     difference = (D1(x, sigma) - D2(x, sigma)).reshape(len(x), -1)
     return jnp.sqrt((difference**2).mean(-1)).mean()
 
@@ -80,13 +73,12 @@ def nearest(
     directly in float64, so a copy has distance exactly 0. mesh: search a part of the data on each device.
     Raises ValueError for other shapes, NaN, or k > N.
     """
-    check_points(data, at_least=max(k, 1))
-    check_points(samples, "samples", at_least=1)
-    check_event(samples, np.shape(data)[1:], "samples")
     if k < 1:
         raise ValueError(f"k = {k}; needs k ≥ 1 neighbours")
-    data, samples = np.asarray(data), np.asarray(samples)
-    y, x = data.reshape(len(data), -1), samples.reshape(len(samples), -1)
+    check_points(data, at_least=k)
+    check_points(samples, "samples", at_least=1)
+    check_event(samples, np.shape(data)[1:], "samples")
+    y, x = (np.asarray(part).reshape(len(part), -1) for part in (data, samples))  # type: ignore[arg-type]
     mean = y.mean(0, dtype=np.float64)
     queries = np.asarray(x - mean, jnp.zeros(()).dtype)
     best, index = np.full((len(x), k), -np.inf, queries.dtype), np.full((len(x), k), -1)
@@ -128,15 +120,16 @@ def _top(k, values, rows):
     return value, jnp.concatenate(rows)[place]
 
 
-def distinct(data: ArrayLike) -> np.ndarray:
-    """The data (N, *event) without exact copies. Raises ValueError where all are copies of one image."""
-    data = np.asarray(data)
-    first: dict[bytes, int] = {}
-    for i, image in enumerate(data):
-        first.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), i)
+def digests(images: ArrayLike) -> list[bytes]:
+    """One of each image, the same for exact copies and for them alone."""
+    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in np.asarray(images)]
+
+
+def _distinct(data):
+    first = np.unique(digests(data), return_index=True)[1]
     if len(first) < 2:
         raise ValueError(f"data holds {len(data)} copies of one image; needs at least two that differ")
-    return data if len(first) == len(data) else data[list(first.values())]
+    return data if len(first) == len(data) else np.asarray(data)[np.sort(first)]
 
 
 class Generalization(NamedTuple):
@@ -155,7 +148,7 @@ def generalization(samples: ArrayLike, data: ArrayLike, *, block: int = 1024) ->
     Li et al. (2024), Sec. 2 (the ratio of norms); the share: Bonnaire et al. (2025).
     """
     check_points(data, at_least=2)
-    found = nearest(samples, distinct(data), k=2, block=block)
+    found = nearest(samples, _distinct(data), k=2, block=block)
     norms = np.linalg.norm(np.asarray(samples, np.float64).reshape(len(found.indices), -1), axis=-1)
     if not norms.all():
         raise ValueError(f"samples[{int(np.argmin(norms))}] has norm 0; GL divides by ‖x‖ and needs it > 0")

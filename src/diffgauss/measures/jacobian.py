@@ -1,10 +1,8 @@
 """The Jacobian of a denoiser through products with a few directions: no d×d matrix.
 
-All products are built from wᵀJ: the convolution of ``_layers`` has its own reverse derivative, so JAX takes no
+All products are built from wᵀJ: the convolution of ``nets.layers`` has its own reverse derivative, so JAX takes no
 forward one. J v is the transpose of that linear map.
 """
-
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +11,7 @@ from jax import lax
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from diffgauss.core import Denoiser, Points, Sigma, check_denoiser, checked
+from diffgauss.core import Denoiser, Points, Sigma, checked
 
 
 def subspace_alignment(U: ArrayLike, V: ArrayLike) -> np.ndarray | np.float64:
@@ -35,13 +33,7 @@ def jacobian_gains(D: Denoiser, x: Points, sigma: Sigma, U: Float[Array, " d k"]
     x: (b, *event) noisy at σ; U: (d, k) directions in columns. One product uᵀJ a direction, no d×d matrix.
     Raises ValueError unless U has d rows, TypeError for a D that is no pytree.  Li et al. (2024), appendix.
     """
-    check_denoiser(D)
     _check_rows(x, len(U))
-    return _gains(D, x, sigma, U)
-
-
-@jax.jit
-def _gains(D, x, sigma, U):
     value, pull = jax.vjp(lambda x: D(x, sigma), x)
 
     def gain(u):
@@ -51,7 +43,7 @@ def _gains(D, x, sigma, U):
     return lax.map(gain, U.T).T
 
 
-@checked
+@checked(static=("k", "steps"))
 def jacobian_svd(
     D: Denoiser, x: Points, sigma: float | Float[Array, ""], k: int, *, key: Array, steps: int = 8
 ) -> tuple[Float[Array, " b k"], Float[Array, " b d k"]]:
@@ -62,21 +54,10 @@ def jacobian_svd(
     TypeError for a D that is no pytree.  Halko, Martinsson & Tropp (2011), Algorithm 4.4; Li et al. (2024),
     appendix.
     """
-    check_denoiser(D)
     _check_rows(x, x[0].size, k)
     if steps < 1:
         raise ValueError(f"steps = {steps}; needs at least 1")
-    return _svd(D, x, sigma, key, k=k, steps=steps)
 
-
-def _check_rows(x, rows, k=1):
-    d = x[0].size
-    if rows != d or not 1 <= k <= d:
-        raise ValueError(f"got {rows} rows and k = {k} for x of shape {x.shape}; needs {d} rows and 1 ≤ k ≤ {d}")
-
-
-@partial(jax.jit, static_argnames=("k", "steps"))
-def _svd(D, x, sigma, key, *, k, steps):
     def one(point):
         def f(flat):
             return D(flat.reshape(1, *point.shape), sigma).ravel().astype(flat.dtype)
@@ -96,3 +77,9 @@ def _svd(D, x, sigma, key, *, k, steps):
         return s, jnp.matmul(V, rotation.T, precision="highest")
 
     return lax.map(one, x)
+
+
+def _check_rows(x, rows, k=1):
+    d = x[0].size
+    if rows != d or not 1 <= k <= d:
+        raise ValueError(f"got {rows} rows and k = {k} for x of shape {x.shape}; needs {d} rows and 1 ≤ k ≤ {d}")

@@ -7,22 +7,16 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from diffgauss.core import Denoiser, Points, Sigma, check_denoiser, check_event, checked
+from diffgauss.core import Denoiser, Points, Sigma, check_event, checked
 
 HALF = 2**-0.5
 """α = β = 1/√2, the mixture that equation 8 is reported for."""
 
 
-@checked
 def linearity(
-    D: Denoiser,
-    x1: Points,
-    x2: Points,
-    sigma: Sigma,
-    *,
-    alpha: float | Float[Array, ""] = HALF,
+    D: Denoiser, x1: Points, x2: Points, sigma: Sigma, *, alpha: float | Float[Array, ""] = HALF,
     mean: Float[Array, " *event"] | None = None,
-) -> Float[Array, ""]:
+) -> Float[Array, ""]:  # fmt: skip
     """LS = E cos∠( D(αx₁ + βx₂; σ), αD(x₁; σ) + βD(x₂; σ) ) with α² + β² = 1, over pairs of points noisy at σ.
 
     It is 1 for a linear D. An affine one with an offset has less, and offsets in common inflate cosines; so give
@@ -30,41 +24,36 @@ def linearity(
     (b, *event); mean: (*event). Raises ValueError for shapes that differ or α outside [0, 1], TypeError for a D
     that is no pytree.  Li et al. (2024), Eq. 8.
     """
-    _check(D, x1, x2, alpha, mean)
-    return _linearity(D, x1, x2, sigma, alpha, mean)
+    whole, parts = _both(D, x1, x2, sigma, _share(alpha), mean)
+    return ((whole * parts).sum(-1) / (jnp.linalg.norm(whole, axis=-1) * jnp.linalg.norm(parts, axis=-1))).mean()
 
 
-@checked
 def linearity_deviation(
-    D: Denoiser,
-    x1: Points,
-    x2: Points,
-    sigma: Sigma,
-    *,
-    alpha: float | Float[Array, ""] = HALF,
+    D: Denoiser, x1: Points, x2: Points, sigma: Sigma, *, alpha: float | Float[Array, ""] = HALF,
     mean: Float[Array, " *event"] | None = None,
-) -> Float[Array, ""]:
+) -> Float[Array, ""]:  # fmt: skip
     """E ‖D(αx₁ + βx₂) − (αD(x₁) + βD(x₂))‖ / ‖D(αx₁ + βx₂)‖, norms not squared: 0 for a linear D.
 
     Arguments and errors as ``linearity``.  Li et al. (2024), after Eq. 8 (8b in our numbering).
     """
-    _check(D, x1, x2, alpha, mean)
-    return _deviation(D, x1, x2, sigma, alpha, mean)
+    whole, parts = _both(D, x1, x2, sigma, _share(alpha), mean)
+    return (jnp.linalg.norm(whole - parts, axis=-1) / jnp.linalg.norm(whole, axis=-1)).mean()
 
 
-def _check(D, x1, x2, alpha, mean):
-    check_denoiser(D)
+def _share(alpha):
+    if not isinstance(alpha, jax.core.Tracer) and not 0 <= float(alpha) <= 1:
+        raise ValueError(f"alpha = {alpha}; needs 0 ≤ alpha ≤ 1, so that alpha² + beta² = 1")
+    return alpha
+
+
+@checked
+def _both(D, x1, x2, sigma, alpha, mean):
+    """D of the mixture and the mixture of D, each (b, d), about the mean where there is one."""
     check_event(x2, x1.shape[1:], "x2")
     if len(x2) != len(x1):
         raise ValueError(f"x1 and x2 hold {len(x1)} and {len(x2)} points; needs pairs")
     if mean is not None and mean.shape != x1.shape[1:]:
         raise ValueError(f"mean has shape {mean.shape}; needs {x1.shape[1:]}")
-    if not isinstance(alpha, jax.core.Tracer) and not 0 <= float(alpha) <= 1:
-        raise ValueError(f"alpha = {alpha}; needs 0 ≤ alpha ≤ 1, so that alpha² + beta² = 1")
-
-
-def _both(D, x1, x2, sigma, alpha, mean):
-    """D of the mixture and the mixture of D, each (b, d), about the mean where there is one."""
     u = jnp.zeros_like(x1[:1]) if mean is None else mean[None]
     beta = jnp.sqrt(1 - jnp.square(alpha))
 
@@ -73,18 +62,6 @@ def _both(D, x1, x2, sigma, alpha, mean):
 
     whole = D(u + mix(x1, x2), sigma) - u
     return whole.reshape(len(x1), -1), mix(D(x1, sigma), D(x2, sigma)).reshape(len(x1), -1)
-
-
-@jax.jit
-def _linearity(*arguments):
-    whole, parts = _both(*arguments)
-    return ((whole * parts).sum(-1) / (jnp.linalg.norm(whole, axis=-1) * jnp.linalg.norm(parts, axis=-1))).mean()
-
-
-@jax.jit
-def _deviation(*arguments):
-    whole, parts = _both(*arguments)
-    return (jnp.linalg.norm(whole - parts, axis=-1) / jnp.linalg.norm(whole, axis=-1)).mean()
 
 
 def weight_nmse(W: ArrayLike, W_G: ArrayLike) -> np.ndarray | np.float64:

@@ -10,6 +10,7 @@ import numpy as np
 from diffgauss.core import Denoiser
 from diffgauss.denoisers.empirical import EmpiricalDenoiser
 from diffgauss.denoisers.gaussian import GaussianDenoiser
+from diffgauss.measures.distance import digests
 from diffgauss.train import TrainConfig
 
 LEVELS = 10
@@ -20,6 +21,12 @@ PAIRS, SAMPLES = 200, 100
 
 DISTILLED, RANK = 4096, 256
 """Noisy images a level, and principal components, that D_L is fitted to."""
+
+
+def copies(train: np.ndarray, test: np.ndarray) -> tuple[int, int]:
+    """How many training images are exact copies of others, and how many held-out ones of training images."""
+    seen = set(digests(train))
+    return len(train) - len(seen), sum(digest in seen for digest in digests(test))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from diffgauss.denoisers.gaussian import GaussianDenoiser
 from diffgauss.distill import distill
 from diffgauss.schedule import karras_sigmas
 from diffgauss.tour import page, sections, training
-from diffgauss.tour.case import DISTILLED, LEVELS, PAIRS, RANK, SAMPLES, Case
+from diffgauss.tour.case import DISTILLED, LEVELS, PAIRS, RANK, SAMPLES, Case, copies
 from diffgauss.tour.page import Section
 from diffgauss.train import TrainConfig
 
@@ -78,6 +78,8 @@ def _run(
     met = {f"files, {r.split}": str(r) for r in (found, rest) if r is not None}
     for line in met.values():
         say(line)
+    if any(copied := copies(train, test)):
+        say(f"exact copies: {copied[0]} training images of others, {copied[1]} held-out images of training images")
     say(f"{len(train)} training and {len(test)} held-out images of shape {train.shape[1:]}; their covariance first")
     D_G, D_M = GaussianDenoiser.from_data(train), EmpiricalDenoiser.from_data(train)
     config = TrainConfig(steps=1, seed=seed, sigma_data=float(train.std()))

@@ -13,7 +13,7 @@ from diffgauss.measures.linearity import linearity
 from diffgauss.nets.unet import parameters
 from diffgauss.notebook import plots
 from diffgauss.ode import sample, trajectory
-from diffgauss.tour.case import DISTILLED, PAIRS, RANK, SAMPLES, Case
+from diffgauss.tour.case import DISTILLED, PAIRS, RANK, SAMPLES, Case, copies
 from diffgauss.tour.page import Picture, Section, Table, over_levels
 from diffgauss.zoo.judge import weighted_loss
 from diffgauss.zoo.runs import computer
@@ -28,10 +28,16 @@ def pictures(case: Case) -> Section:
     shown = np.resize(case.train[:24], (3, 8, *case.train.shape[1:]))
     plots.images(shown, ax=ax)
     rows = [("training", str(len(case.train))), ("held-out", str(len(case.test)))]
-    n, side, _, channels = case.train.shape
+    _, side, _, channels = case.train.shape
+    within, between = copies(case.train, case.test)
+    said = f"{within} of the training images are exact copies of others among them. " if within else ""
+    said += f"{between} of the held-out images are exact copies of training images. " if between else ""
+    said += (
+        f"Nothing below has seen the {'other ' if between else ''}held-out images, except where it is tested on "
+    )
     return Section("The images", "", (
-        f"{side}×{side} pixels in {'colour' if channels == 3 else 'grey'}, values from -1 to 1. Nothing below has "
-        "seen the held-out images, except where it is tested on them.",
+        f"{side}×{side} pixels in {'colour' if channels == 3 else 'grey'}, values from {case.train.min():.2g} to "
+        f"{case.train.max():.2g}. {said}them.",
         Picture(fig, "Twenty-four of the training images.", "Twenty-four training images, drawn at random."),
         Table("Number of images", ("set", "images"), rows),
     ))  # fmt: skip
