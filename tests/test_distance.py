@@ -98,8 +98,13 @@ def status(field):
     (line,) = [line for line in open("/proc/self/status", encoding="utf-8") if line.startswith(field)]
     return int(line.split()[1]) * 1024
 images = np.random.default_rng(0).uniform(-1, 1, (100_000, 784)).astype(np.float32)
+D, config = dg.zoo.load("n64-w4"), dg.TrainConfig(steps=2, batch=4)
 def use(data):
-    dg.nearest(images[:50], data, k=2) if sys.argv[1] == "nearest" else dg.EmpiricalDenoiser.from_data(data)
+    match sys.argv[1]:
+        case "D_M": dg.EmpiricalDenoiser.from_data(data)
+        case "screened": dg.ScreenedDenoiser.from_data(data)
+        case "nearest": dg.nearest(images[:50], data, k=2)
+        case "fit": dg.fit(dg.TrainState.start(D, config), data.reshape(-1, 28, 28, 1), config, progress=False)
 use(images[:9000])
 before = status("VmRSS")
 open("/proc/self/clear_refs", "w", encoding="utf-8").write("5")
@@ -110,7 +115,7 @@ print((status("VmHWM") - before) / images.nbytes)
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak from /proc")
-@pytest.mark.parametrize(("what", "most"), [("D_M", 1.3), ("nearest", 0.6)])
+@pytest.mark.parametrize(("what", "most"), [("D_M", 1.3), ("screened", 1.5), ("nearest", 0.6), ("fit", 1.5)])
 def test_memory_beside_the_data(what, most):
     run = subprocess.run([sys.executable, "-c", PEAK, what], capture_output=True, text=True, check=True)
     assert float(run.stdout) < most

@@ -68,13 +68,14 @@ def of_points(z: Float[Array, " b d"]) -> tuple[Callable, Callable]:
 
 
 def in_blocks(
-    points: np.ndarray, block: int, center: np.ndarray, mesh: Mesh | None = None
+    points: np.ndarray, block: int, center: np.ndarray, mesh: Mesh | None = None, *, order: np.ndarray | None = None
 ) -> tuple[Float[Array, " n_blocks m d"], Float[Array, " n_blocks m"], Int[Array, " n_blocks m"]]:
     """yᵢ − c in blocks of m ≤ block rows, ‖yᵢ − c‖²/2, and the row numbers i; mesh: an equal share on each device.
 
     Padding is rows at c with number −1 whose half norm is ``FAR``, so that their weight exp(−FAR/σ²) is 0. It comes
     last on each device: no device sees a maximum that is padding's, whose rounding exp would blow up.
-    points: (N, d); center: (d,) float64. Less the mean, distances ‖x‖²/2 − x·y + ‖y‖²/2 are accurate in float32.
+    points: (N, d); center: (d,) float64; order: of the rows, by default as they are. Less the mean, distances
+    ‖x‖²/2 − x·y + ‖y‖²/2 are accurate in float32.
     Raises ValueError unless block ≥ 1 and there is a point for each device.  For equation 4.
     """
     n, shares = len(points), 1 if mesh is None else mesh.size
@@ -85,7 +86,7 @@ def in_blocks(
     share = -(-n // shares)
     m = min(block, share)
     rows = np.full((shares, -(-share // m) * m), -1)
-    for row, part in zip(rows, np.array_split(np.arange(n), shares), strict=True):
+    for row, part in zip(rows, np.array_split(np.arange(n) if order is None else order, shares), strict=True):
         row[: len(part)] = part
     rows = rows.reshape(-1, m).astype(np.int32)
     dtype = jnp.zeros(()).dtype

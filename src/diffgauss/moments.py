@@ -16,18 +16,27 @@ from jaxtyping import Float
 
 from diffgauss import parallel
 
+SMALL = 1e-8
+"""Of the largest eigenvalue: above it, products of points give components orthogonal to 2e-8."""
+
 
 def principal_components(
     y: np.ndarray, mean: np.ndarray, mesh: Mesh | None = None
 ) -> tuple[Float[np.ndarray, " d r"], Float[np.ndarray, " r"]]:
     """U and λ, largest first, of (1/N) Σᵢ (yᵢ − u)(yᵢ − u)ᵀ = UΛUᵀ in float64: (d, r) and (r,), r = min(N, d).
 
-    y: (N, d); mean: u, (d,). With N ≤ d points the thin singular value decomposition of the data is taken, and no
-    d×d matrix is made. mesh: each of its devices adds up a part of the covariance.  For equation 7.
+    y: (N, d); mean: u, (d,). With N ≤ d points no d×d matrix is made: zzᵀ = NVΛVᵀ, N×N, gives zᵀV(NΛ)^(−1/2) = U,
+    about the points' own mean one component less. Where λ spans too much for it, as with copies, the thin singular
+    value decomposition is taken. mesh: each of its devices adds up a part of the covariance.  For equation 7.
     """
     n, d = y.shape
     if n <= d:
-        _, s, Vt = np.linalg.svd(y - mean, full_matrices=False)
+        z = y - mean
+        lam, V = (a[..., ::-1] for a in np.linalg.eigh(z @ z.T / n))
+        lam, V = (lam, V) if lam[-1] > SMALL * lam[0] else (lam[:-1], V[:, :-1])
+        if len(lam) and lam[-1] > SMALL * lam[0]:
+            return z.T @ (V / np.sqrt(n * lam)), lam
+        _, s, Vt = np.linalg.svd(z, full_matrices=False)
         return Vt.T, s**2 / n
     lam, U = np.linalg.eigh((_scatter(y, mean) if mesh is None else _scatter_over(y, mean, mesh)) / n)
     return U[:, ::-1], np.maximum(lam[::-1], 0)

@@ -1,5 +1,6 @@
 """The empirical denoiser D_M without the images that cannot matter, and a certificate of what was left out."""
 
+from functools import partial
 from math import gcd
 
 import jax
@@ -10,7 +11,7 @@ from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
 from diffgauss.beyond import screen
-from diffgauss.blocks import in_blocks, of_points, softmax_mean
+from diffgauss.blocks import FAR, in_blocks, of_points, softmax_mean
 from diffgauss.core import Points, Sigma, check_event, check_points, checked, expand, pytree, static
 from diffgauss.moments import principal_components
 
@@ -73,13 +74,13 @@ class ScreenedDenoiser:
         mean = flat.mean(0, dtype=np.float64)
         some = flat[:: -(-len(flat) // 8192)]  # the bound holds for any orthonormal basis
         basis = principal_components(some, mean)[0][:, : ranks[1]]
-        rows = screen.by_neighbourhood(flat @ basis[:, :64].astype(np.float32), block)
+        order = screen.by_neighbourhood(flat @ basis[:, :64].astype(np.float32), block)
         together = 1 if len(flat) < block * SCANNED else SCANNED
-        points, half_norms, _ = in_blocks(flat[rows], block * together, mean)
-        points, half_norms = (a.reshape(-1, min(block, a.shape[1]), *a.shape[2:]) for a in (points, half_norms))
+        points, half_norms, _ = in_blocks(flat, block * together, mean, order=order)
+        points, half_norms = _smaller((points, half_norms), size=min(block, points.shape[1]))
         basis = jnp.asarray(basis, points.dtype)
         coarse, fine = _features(points, basis[:, : ranks[0]]), _features(points, basis)
-        longest = jnp.sqrt((points**2).sum(-1).max())
+        longest = jnp.sqrt(2 * jnp.where(half_norms < FAR, half_norms, 0).max())
         numbers = (jnp.asarray(a, points.dtype) for a in (tol, dense))
         arrays = points, half_norms, coarse, fine, basis, longest, *numbers
         return cls(jnp.asarray(mean, points.dtype), *arrays, event=np.shape(data)[1:])
@@ -164,6 +165,11 @@ class ScreenedDenoiser:
     def _group(self) -> int:
         """Images a group."""
         return gcd(self.points.shape[1], 8)
+
+
+@partial(jax.jit, static_argnames="size", donate_argnums=0)
+def _smaller(blocks, *, size):
+    return jax.tree.map(lambda a: a.reshape(-1, size, *a.shape[2:]), blocks)
 
 
 _features = jax.jit(lambda points, basis: lax.map(lambda z: screen.features(z, basis), points))
