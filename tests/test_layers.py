@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "src" / "diffgauss").rglob("*.py"))
-OTHERS = ("__init__.py", "cli.py", "files.py", "results.py")
+OTHERS = ("__init__.py", "__main__.py", "cli.py", "files.py", "results.py", "stops.py")
 KERNELS = [p for p in FILES if p.parent.name in ("diffgauss", "denoisers", "measures") and p.name not in OTHERS]
 
 
@@ -71,4 +71,4 @@ def test_files_are_short(path):
 
 
 def test_the_kernels_are_few_enough_to_hold_in_the_head():
-    assert sum(len(p.read_text(encoding="utf-8").splitlines()) for p in KERNELS) <= 1900
+    assert sum(len(p.read_text(encoding="utf-8").splitlines()) for p in KERNELS) <= 1880

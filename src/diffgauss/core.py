@@ -93,10 +93,9 @@ def check_level(sigma: Any, name: str = "sigma", x: Any = None) -> Any:
     if isinstance(sigma, jax.core.Tracer) or (isinstance(sigma, jax.Array) and not sigma.is_fully_addressable):
         return sigma
     value = np.asarray(sigma, np.float64)
-    if not (np.isfinite(value) & (value >= 0 if name == "sigma_next" else value > 0)).all():
-        raise ValueError(
-            f"{name} = {sigma}; a level needs to be finite and {'≥' if name == 'sigma_next' else '>'} 0"
-        )
+    last = name == "sigma_next"
+    if not (np.isfinite(value) & (value >= 0 if last else value > 0)).all():
+        raise ValueError(f"{name} = {sigma}; a level needs to be finite and {'≥' if last else '>'} 0")
     return sigma
 
 

@@ -1,11 +1,8 @@
 """Training a denoiser by denoising score matching: many steps a device call, the same curve for the same seed."""
 
-import contextlib
 import math
-import signal
-import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
@@ -23,6 +20,7 @@ from tqdm.auto import tqdm
 from diffgauss import parallel
 from diffgauss.core import Denoiser, Points, check_denoiser, check_points, expand, pytree
 from diffgauss.schedule import lognormal_sigmas
+from diffgauss.stops import interrupts
 
 
 def weight(sigma: Array, sigma_data: float | Array) -> Array:
@@ -154,7 +152,7 @@ def fit(
     last = config.steps if until is None else min(until, config.steps)
     compiled = replace(config, seed=0, steps=config.steps if config.cooldown else 1)  # what the steps depend on
     losses = np.zeros(0, np.float32)
-    with tqdm(total=last, initial=start, unit="step", disable=not progress) as bar, _stops() as stops:
+    with tqdm(total=last, initial=start, unit="step", disable=not progress) as bar, interrupts() as stops:
         while (done := start + len(losses)) < last and not stops:
             n = min(every - done % every, last - done)
             state, new = train_steps(state, images, config=compiled, n=n, mesh=mesh)
@@ -171,27 +169,6 @@ def fit(
     if stops and done < last:
         warnings.warn(f"stopped at step {done} of {last}; the state returned goes on from there", stacklevel=2)
     return state, losses
-
-
-@contextlib.contextmanager
-def _stops() -> Iterator[list[int]]:
-    """A list that takes the first interrupt, in place of the exception, which would cut a step in two."""
-    stops: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield stops  # another thread may set no handler, and who ignores interrupts goes on to
-        return
-
-    def told(number: int, frame: Any) -> None:
-        if stops:
-            raise KeyboardInterrupt
-        stops.append(number)
-
-    signal.signal(signal.SIGINT, told)
-    try:
-        yield stops
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _optimizer(config: TrainConfig) -> optax.GradientTransformation:

@@ -14,8 +14,8 @@ def sample_r2(
 
     samples, reference: (k, *event), k ≥ 2; mean: u, the training set's, by default that of the references. 1 for
     equal sets, 0 for u itself, below 0 for worse. The interval is a percentile bootstrap over i, the same for one
-    seed. Raises ValueError for other shapes, NaN, resamples < 1, or a spread of 0.  Efron & Tibshirani (1993), Ch.
-    13.
+    seed. Raises ValueError for other shapes, NaN, resamples < 1, or a spread of 0.
+    Efron & Tibshirani (1993), Ch. 13.
     """
     x, y = _about(samples, reference, mean)
     error, spread = ((x - y) ** 2).sum(-1), (y**2).sum(-1)
@@ -31,12 +31,8 @@ def sample_cosine(
 
     Arguments, interval and errors as ``sample_r2``.  Efron & Tibshirani (1993), Ch. 13.
     """
-    x, y = _about(samples, reference, mean)
-    norms = np.linalg.norm(x, axis=-1) * np.linalg.norm(y, axis=-1)
-    if not norms.all():
-        raise ValueError(f"pair {int(np.argmin(norms))} has a member equal to the mean; needs an angle")
-    each = (x * y).sum(-1) / norms
-    return bootstrap(lambda rows: np.median(each[rows], -1), len(x), seed, resamples)
+    each = _cosines(*_about(samples, reference, mean), "equal to the mean; needs an angle")
+    return bootstrap(lambda rows: np.median(each[rows], -1), len(each), seed, resamples)
 
 
 def sample_pearson(samples: ArrayLike, reference: ArrayLike, *, seed: int = 0, resamples: int = 2000) -> Estimate:
@@ -47,11 +43,15 @@ def sample_pearson(samples: ArrayLike, reference: ArrayLike, *, seed: int = 0, r
     """
     x, y = _about(samples, reference, np.zeros(np.shape(reference)[1:]))
     x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
+    each = _cosines(x, y, "whose pixels are all equal; needs contrast") ** 2
+    return bootstrap(lambda rows: np.median(each[rows], -1), len(each), seed, resamples)
+
+
+def _cosines(x, y, otherwise):
     norms = np.linalg.norm(x, axis=-1) * np.linalg.norm(y, axis=-1)
     if not norms.all():
-        raise ValueError(f"pair {int(np.argmin(norms))} has a member whose pixels are all equal; needs contrast")
-    each = ((x * y).sum(-1) / norms) ** 2
-    return bootstrap(lambda rows: np.median(each[rows], -1), len(x), seed, resamples)
+        raise ValueError(f"pair {int(np.argmin(norms))} has a member {otherwise}")
+    return (x * y).sum(-1) / norms
 
 
 def _about(samples, reference, mean):

@@ -1,11 +1,9 @@
 """Training that survives a kill, and the runs of the zoo trained, scored and verified by it."""
 
-import signal
-import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from diffgauss import data as datasets
 from diffgauss import files
 from diffgauss.nets.unet import parameters
 from diffgauss.parallel import data_mesh
+from diffgauss.stops import terminated
 from diffgauss.train import TrainConfig, TrainState, fit
 from diffgauss.zoo import checkpoint, judge
 from diffgauss.zoo.runs import CHUNK, SUBSET_SEED, computer, data, held_out, pool, run
@@ -71,7 +70,7 @@ def resume(
         done, seconds = len(found["losses"]), before + time.monotonic() - start
         _save(parked, found | {"state": state}, run=of, step=done, seconds=seconds, **facts)
 
-    with _terminated(), warnings.catch_warnings():
+    with terminated(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "stopped at step")  # said below
         state, _ = fit(state, images, config, until=until, every=CHUNK, keep=keep, progress=progress, mesh=mesh)
         if (done := len(found["losses"])) < min(until, config.steps):
@@ -87,19 +86,6 @@ def parked_at(path: Path) -> tuple[int, float]:
     if type(step) is not int or not 0 <= step < 2**40 or type(seconds) is not float or not 0 <= seconds < 1e12:
         raise ValueError(f"{path} is of step {step!r} after {seconds!r} s; needs a state that diffgauss parked")
     return step, seconds
-
-
-@contextmanager
-def _terminated() -> Iterator[None]:
-    """SIGTERM, by which machines are shut down and jobs are ended, as an interrupt."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def train(
