@@ -112,7 +112,9 @@ def load(
     if found is not None and not report:
         print(found)
     if pixels.dtype != np.float32:
-        pixels = pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
+        pixels = pixels.astype(np.float32)
+        pixels /= np.float32(127.5)  # in place: no second and third copy
+        pixels -= np.float32(1)
     return (pixels, found) if report else pixels
 
 
