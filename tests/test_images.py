@@ -96,14 +96,18 @@ def test_subfolders_train_and_test_are_the_splits(tmp_path):
     assert len(images) == 1 and found is not None and found.how == splits.FIFTH and found.classes == ("0", "1")
 
 
+@pytest.mark.parametrize("top", ["./", "pictures/"])
 @pytest.mark.parametrize("mode", ["w", "w:xz", "w:gz"])
-def test_an_archive_is_read_as_the_folder_that_it_holds(folder, tmp_path, mode):
+def test_an_archive_is_read_as_the_folder_that_it_holds(folder, tmp_path, mode, top):
     archive = tmp_path / "set.tar.any"
     with tarfile.open(archive, mode) as tar:
         for file in sorted(folder.rglob("*.png"), reverse=True):  # members need not be sorted
-            tar.add(file, f"./{file.relative_to(folder)}")
+            tar.add(file, f"{top}{file.relative_to(folder)}")
     for split in ("train", "test"):
-        np.testing.assert_array_equal(dg.load(archive, split), dg.load(folder, split))
+        (packed, of_it), (images, of) = (dg.load(path, split, report=True) for path in (archive, folder))
+        np.testing.assert_array_equal(packed, images)
+        assert of_it is not None and of is not None
+        assert (of_it.found, of_it.classes, of_it.passed) == (of.found, of.classes, of.passed)
     np.testing.assert_array_equal(dg.load(archive, classes=["dog"]), dg.load(folder, classes=[1]))
     whole = archive.read_bytes()
     for end in (len(whole) // 2, 40, 10):

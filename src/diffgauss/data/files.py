@@ -175,19 +175,23 @@ def _pictures(
 ) -> tuple[np.ndarray, Report]:
     """The pictures among the files: those of the split and the classes, sorted by name."""
     passed: Counter[str] = +files.odd
-    parts = []
+    names = []
     for name in files.names:
         if any(part.startswith(".") or part == "__MACOSX" for part in name.split("/")):
             passed["hidden"] += 1
         elif name.lower().endswith(SUFFIXES):
-            parts.append(name.split("/"))
+            names.append(name)
         else:
             passed[Path(name).suffix.lower() or "without ending"] += 1
-    if not parts:
+    if not names:
         met = ", ".join(f"{n} {kind}" for kind, n in passed.items())
         raise ValueError(
             f"{path} holds no images{f' ({met})' if met else ''}; needs files that end in {', '.join(SUFFIXES)}"
         )
+    top = names[0].partition("/")[0] + "/"
+    if path.is_dir() or not all(name.startswith(top) for name in names):
+        top = ""  # else the folder that was packed, without which an archive is read as that folder is
+    parts = [name.removeprefix(top).split("/") for name in names]
     depth, held = _split_folder(parts)
     found = len(parts)
     if depth is None:
@@ -196,8 +200,8 @@ def _pictures(
     else:
         own = held if split == "test" else "train"
         keep = np.array([len(p) > depth + 1 and p[depth].lower() == own for p in parts])
-        names = Counter(f"images in {p[depth]}/" if len(p) > depth + 1 else "images in no folder" for p in parts)
-        passed |= {n: k for n, k in names.items() if n.lower() != f"images in {own}/"}
+        where = Counter(f"images in {p[depth]}/" if len(p) > depth + 1 else "images in no folder" for p in parts)
+        passed |= {n: k for n, k in where.items() if n.lower() != f"images in {own}/"}
         how, depth = f"the folder {own}", depth + 1
     folders = [p[depth] if len(p) > depth + 1 else "" for p in parts]
     there = sorted(set(folders) - {""})
@@ -209,7 +213,7 @@ def _pictures(
         keep &= of
     if not keep.any():
         raise ValueError(f"{path} holds {found} images; needs at least one of split {split!r} and its classes")
-    wanted = ["/".join(p) for p, k in zip(parts, keep, strict=True) if k]
+    wanted = [name for name, k in zip(names, keep, strict=True) if k]
     by_name, total = {}, 0
     for name, content in files.contents(wanted):
         by_name[name] = pixels(f"{path}/{name}", content, size, grey)
