@@ -23,7 +23,7 @@ from colab import ROOT
 from packaging.requirements import Requirement
 
 TOOLS = ("beartype", "hypothesis", "nbval", "pytest", "pytest-xdist")
-"""What the tests need besides the project."""
+"""What the tests of the kernels, and nbval, need besides the project."""
 
 QUICK = (
     "test_core", "test_schedule", "test_ode", "test_blocks", "test_empirical", "test_gaussian", "test_linear",
@@ -64,13 +64,13 @@ def kinds() -> dict[str, Kind]:
     }
 
 
-def environment(name: str) -> Path:
-    """The Python of an environment that was made from nothing."""
+def environment(name: str, extra: str = "") -> Path:
+    """The Python of an environment that was made from nothing, with an extra of the project such as [dev]."""
     kind, folder = kinds()[name], ROOT / "build" / name / "env"
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([colab.interpreter(kind.minor), "-m", "venv", folder], check=True)
     python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    command = [python, *colab.PIP, "install", "-q", "-e", str(ROOT), *TOOLS, "ipykernel", *kind.pins]
+    command = [python, *colab.PIP, "install", "-q", "-e", f"{ROOT}{extra}", *TOOLS, "ipykernel", *kind.pins]
     subprocess.run(command, check=True, env=colab.clean())
     return python
 
@@ -114,12 +114,13 @@ def main() -> int:
     parser.add_argument("--notebooks", help="numbers, with commas; default: all that the set is for")
     parser.add_argument("--quick", action="store_true", help="the fast tests of the kernels alone")
     args = parser.parse_args()
-    python = environment(args.name)
+    every = args.name == "newest" and not args.quick
+    python = environment(args.name, "[dev]" if every else "")
     print(colab.version(python), versions(python))
     numbers = kinds()[args.name].notebooks if args.notebooks is None else map(int, args.notebooks.split(","))
     notebooks = [path for n in numbers for path in (ROOT / "notebooks").glob(f"{n:02}_*.ipynb")]
     whole = ["tests", "--ignore=tests/browser", "--ignore=tests/site", "--ignore=tests/colab"]
-    tests = [f"tests/{name}.py" for name in QUICK] if args.quick or args.name != "newest" else whole
+    tests = whole if every else [f"tests/{name}.py" for name in QUICK]
     found = faults(python, notebooks, tests)
     print("\n".join(found) or f"all is well with {', '.join(p.stem for p in notebooks) or 'the tests'}")
     return bool(found)
