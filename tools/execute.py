@@ -43,11 +43,12 @@ def main() -> int:
         print(f"{path.stem:<28}", end="", flush=True)
         notebook = nbformat.read(path, as_version=4)
         start = time.perf_counter()
-        error = run(notebook, path.parent)
+        error, memory = run(notebook, path.parent)
         seconds = time.perf_counter() - start
         good, of = checks(notebook)
         passed, total, stopped = passed + good, total + of, stopped + (error is not None)
-        print(f"{seconds:6.0f} s   {good} of {of} checks passed" + (f"   STOPPED\n{error}" if error else ""))
+        said = f"{seconds:6.0f} s {memory / 1e9:5.1f} GB   {good} of {of} checks passed"
+        print(said + (f"   STOPPED\n{error}" if error else ""))
         normalise(notebook)
         if args.out:
             write(notebook, args.out / "notebooks" / path.name)
@@ -63,15 +64,26 @@ def main() -> int:
     return int(passed != total or total == 0 or stopped > 0)
 
 
-def run(notebook: NotebookNode, folder: Path) -> str | None:
-    """Execute all cells in the notebook's folder; the message of the cell that raised, if any."""
+def run(notebook: NotebookNode, folder: Path) -> tuple[str | None, int]:
+    """Execute all cells in the notebook's folder; the message of the cell that raised, and the kernel's peak.
+
+    The peak of its memory is in bytes, 0 where the system does not tell.
+    """
     where, quiet = {"metadata": {"path": str(folder)}}, ["--IPKernelApp.log_level=40"]
     client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources=where, extra_arguments=quiet)
+    peaks = [0]
+
+    def look(**_) -> None:
+        status = Path(f"/proc/{client.km.provisioner.pid}/status")  # type: ignore[union-attr]
+        if status.exists():
+            peaks.append(1024 * int(re.findall(r"VmHWM:\s*(\d+)", status.read_text(encoding="utf-8"))[0]))
+
+    client.on_cell_executed = look
     try:
         client.execute()
     except CellExecutionError as error:
-        return str(error)
-    return None
+        return str(error), max(peaks)
+    return None, max(peaks)
 
 
 def checks(notebook: NotebookNode) -> tuple[int, int]:

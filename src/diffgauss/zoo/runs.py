@@ -169,10 +169,10 @@ def data(name: str) -> np.ndarray:
     CIFAR-10 and the chest X-rays are not carried with the package: raises as ``load("cifar10")`` too.
     """
     this = run(name)
-    shuffled, start = _shuffled(this), this.n * this.part
-    if start + this.n > len(shuffled):
-        raise ValueError(f"{name} needs {start + this.n} images; {this.dataset} has {len(shuffled)}")
-    return shuffled[start : start + this.n]
+    images, start = datasets.load(this.dataset, classes=this.classes), this.n * this.part
+    if start + this.n > len(images):
+        raise ValueError(f"{name} needs {start + this.n} images; {this.dataset} has {len(images)}")
+    return datasets.subset(images, start + this.n, seed=SUBSET_SEED)[start:]
 
 
 def pool(name: str) -> np.ndarray:
