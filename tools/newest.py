@@ -111,13 +111,16 @@ def faults(python: Path, notebooks: list[Path], tests: list[str]) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=kinds())
-    parser.add_argument("--notebooks", help="numbers, with commas, or '' for none; default: all that the set is for")
+    parser.add_argument(
+        "--notebooks", help="numbers, with commas, or '' for none; default: all that the set is for"
+    )
     parser.add_argument("--quick", action="store_true", help="the fast tests of the kernels alone")
     args = parser.parse_args()
     every = args.name == "newest" and not args.quick
     python = environment(args.name, "[dev]" if every else "")
     print(colab.version(python), versions(python))
-    numbers = kinds()[args.name].notebooks if args.notebooks is None else map(int, filter(None, args.notebooks.split(",")))
+    given = kinds()[args.name].notebooks if args.notebooks is None else args.notebooks.split(",")
+    numbers = [int(n) for n in given if n != ""]
     notebooks = [path for n in numbers for path in (ROOT / "notebooks").glob(f"{n:02}_*.ipynb")]
     whole = ["tests", "--ignore=tests/browser", "--ignore=tests/site", "--ignore=tests/colab"]
     tests = whole if every else [f"tests/{name}.py" for name in QUICK]

@@ -1,16 +1,23 @@
 """Every notebook, copied alone into an empty folder, runs as a reader runs it and prints what it printed.
 
+For the first three, which newcomers open, the package is the wheel, its cache is empty and the store is on this
+machine: they fetch nothing but what their code names. A kernel takes 2.4 GB of memory at most.
+
 About two of them, in turn, run with the versions of Colab instead (tests/colab), and two with the newest releases
 (tests/newest), so that each runs once.
 """
 
+import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import colab
+import execute
 import nbformat
 import newest
 import pytest
+from loopback import Server, variables
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 PATHS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("[0-9]*.ipynb"))
@@ -20,13 +27,45 @@ ELSEWHERE = colab.turn() | newest.turn()
 HERE = [pytest.param(p, marks=pytest.mark.skip("runs elsewhere")) if p in ELSEWHERE else p for p in PATHS]
 
 
+MODEST = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:])
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+sys.exit(code or (f"a process took {peak / 1e9:.2f} GB; needs 2.4 or less" if peak > 2.4e9 else 0))
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """A folder with the wheel's contents."""
+    folder = tmp_path_factory.mktemp("installed")
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(execute.ROOT)]
+    subprocess.run(command, check=True)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", HERE, ids=[p.stem for p in PATHS])
-def test_notebook_alone_in_an_empty_folder(path, tmp_path):
-    copy = tmp_path / path.name
+def test_notebook_alone_in_an_empty_folder(path, installed, tmp_path):
+    copy = tmp_path / "alone" / path.name
+    copy.parent.mkdir()
     copy.write_bytes(path.read_bytes())
-    found = newest.nbval(sys.executable, copy)
+    first = path in PATHS[:3]
+    with Server() as server:
+        own = variables(tmp_path, server.url) | {"PYTHONPATH": str(installed)} if first else {}
+        found = newest.nbval(sys.executable, copy, [sys.executable, "-c", MODEST], **own)
     assert not found, "\n".join(found)
+    asked = set(server.asked)
+    assert bool(asked) == first and asked <= execute.needs(nbformat.read(path, as_version=4))
+
+
+@pytest.mark.slow
+def test_a_process_that_takes_more_is_found():
+    run = [sys.executable, "-c", MODEST, sys.executable, "-c", "bytearray(b'1') * 2_500_000_000"]
+    assert "GB; needs 2.4 or less" in subprocess.run(run, capture_output=True, text=True).stderr
 
 
 CALLBACK = """import ipywidgets
