@@ -13,7 +13,7 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-# What one process compiled another need not: `make quick` takes half the time when it is run again.
+# What one process has compiled the others need not, nor the next run.
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / "build" / "jax"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 jaxtyping.install_import_hook("diffgauss", "beartype.beartype")  # before diffgauss is first imported

@@ -33,9 +33,9 @@ def principal_components(
     if n <= d:
         z = y - mean
         lam, V = (a[..., ::-1] for a in np.linalg.eigh(z @ z.T / n))
-        lam, V = (lam, V) if lam[-1] > SMALL * lam[0] else (lam[:-1], V[:, :-1])
-        if len(lam) and lam[-1] > SMALL * lam[0]:
-            return z.T @ (V / np.sqrt(n * lam)), lam
+        keep = lam > SMALL * lam[0]
+        if keep.sum() >= n - 1:
+            return z.T @ (V[:, keep] / np.sqrt(n * lam[keep])), lam[keep]
         _, s, Vt = np.linalg.svd(z, full_matrices=False)
         return Vt.T, s**2 / n
     lam, U = np.linalg.eigh((_scatter(y, mean) if mesh is None else _scatter_over(y, mean, mesh)) / n)

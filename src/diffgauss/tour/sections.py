@@ -32,12 +32,10 @@ def pictures(case: Case) -> Section:
     within, between = copies(case.train, case.test)
     said = f"{within} of the training images are exact copies of others among them. " if within else ""
     said += f"{between} of the held-out images are exact copies of training images. " if between else ""
-    said += (
-        f"Nothing below has seen the {'other ' if between else ''}held-out images, except where it is tested on "
-    )
+    unseen = "the other held-out images" if between else "the held-out images"
     return Section("The images", "", (
         f"{side}×{side} pixels in {'colour' if channels == 3 else 'grey'}, values from {case.train.min():.2g} to "
-        f"{case.train.max():.2g}. {said}them.",
+        f"{case.train.max():.2g}. {said}Nothing below has seen {unseen}, except where it is tested on them.",
         Picture(fig, "Twenty-four of the training images.", "Twenty-four training images, drawn at random."),
         Table("Number of images", ("set", "images"), rows),
     ))  # fmt: skip
