@@ -115,8 +115,9 @@ print((status("VmHWM") - before) / images.nbytes)
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak from /proc")
-@pytest.mark.parametrize(("what", "most"), [("D_M", 1.3), ("screened", 1.5), ("nearest", 0.6), ("fit", 1.5)])
+@pytest.mark.parametrize(("what", "most"), [("D_M", 1.3), ("screened", 2.0), ("nearest", 0.6), ("fit", 1.7)])
 def test_memory_beside_the_data(what, most):
+    """The screened one keeps 480 numbers an image beside its 784: 1.6 times the data."""
     run = subprocess.run([sys.executable, "-c", PEAK, what], capture_output=True, text=True, check=True)
     assert float(run.stdout) < most
 
