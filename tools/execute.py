@@ -102,6 +102,8 @@ def normalise(notebook: NotebookNode) -> None:
     for cell in notebook.cells:
         tags = cell.metadata.get("tags")
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        if "hide-input" in (tags or ()):  # folded on the site by the tag, in JupyterLab and in Colab by these
+            cell.metadata |= nbformat.from_dict({"jupyter": {"source_hidden": True}, "cellView": "form"})
         merged = []  # one stream output, however often the kernel flushed
         for output in cell.get("outputs", []):
             if output.output_type == "stream" and merged and merged[-1].get("name") == output.name:

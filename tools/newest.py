@@ -87,7 +87,13 @@ def nbval(python: str | Path, path: Path, before: Sequence[str] = (), **variable
     before: what the command line begins with; variables: of the process.
     """
     command = [*before, python, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=900"]
-    command += ["--durations=5", "-p", "no:cacheprovider", path.name]
+    command += [
+        f"--nbval-sanitize-with={ROOT / 'tools' / 'nbval.cfg'}",
+        "--durations=5",
+        "-p",
+        "no:cacheprovider",
+        path.name,
+    ]
     environment = colab.clean(**variables)
     run = subprocess.run(command, cwd=path.parent, env=environment, capture_output=True, text=True, timeout=3000)
     found = [] if run.returncode == 0 else [run.stdout[-6000:] + run.stderr[-2000:]]

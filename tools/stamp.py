@@ -13,7 +13,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BADGES = re.compile(r"(?s)<!-- badges -->.*?<!-- /badges -->")
-PENDING = "*links to Colab and Binder appear here with the public address (`make address`)*"
 
 
 def stamp(root: Path, repository: str | None = None) -> list[Path]:
@@ -64,7 +63,7 @@ def stamped(text: str, path: Path, repository: str, tag: str) -> str:
 
 def badges(repository: str, tag: str, notebook: str) -> str:
     if not repository:
-        return f"<!-- badges -->{PENDING if notebook else ''}<!-- /badges -->"
+        return "<!-- badges --><!-- /badges -->"
     colab = f"https://colab.research.google.com/github/{repository}/blob/{tag}/notebooks/{notebook}"
     binder = f"https://mybinder.org/v2/gh/{repository}/{tag}" + (
         f"?labpath=notebooks/{notebook}" if notebook else ""

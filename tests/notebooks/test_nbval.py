@@ -77,20 +77,37 @@ ipywidgets.interactive_output(show, {"n": slider})
 slider.value = 2"""
 
 
+CHECK = 'import diffgauss as dg\ndg.lesson.check(2, 1 / 3, 0.33, tol=0.01, text="a third")'
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "stored", "passes"),
     [
-        ("# NBVAL_CHECK_OUTPUT\nprint(1 + 1)", "2\n", True),
-        ("# NBVAL_CHECK_OUTPUT\nprint(1 + 1)", "3\n", False),
+        ("print(1 + 1)", "2\n", True),
+        ("print(1 + 1)", "3\n", False),
+        (CHECK, "✓ 2. a third: 0.334 (expected 0.33 ± 0.01)\n", True),
+        (CHECK.replace("0.33,", "0.34,"), "✓ 2. a third: 0.333 (expected 0.34 ± 0.01)\n", True),
+        (CHECK.replace("0.33,", "0.35,"), "✓ 2. a third: 0.345 (expected 0.35 ± 0.01)\n", False),
+        (CHECK, "✓ 2. a third: 0.333 (expected 0.33 ± 0.02)\n", False),
         (CALLBACK, None, False),
         (CALLBACK.replace("n == 2", "n == 3"), None, True),
     ],
-    ids=["right output", "altered output", "callback raises", "callback runs"],
+    ids=[
+        "right output",
+        "altered output",
+        "other digits",
+        "within",
+        "failed",
+        "other tolerance",
+        "callback raises",
+        "callback runs",
+    ],
 )
 def test_nbval_can_say_no(source, stored, passes, tmp_path):
     cell = new_code_cell(source, execution_count=1)
     if stored:
+        cell.metadata.tags = ["nbval-check-output"]
         cell.outputs = [new_output("stream", name="stdout", text=stored)]
     nbformat.write(new_notebook(cells=[cell]), tmp_path / "small.ipynb")
     assert bool(newest.nbval(sys.executable, tmp_path / "small.ipynb")) != passes

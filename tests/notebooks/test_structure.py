@@ -18,7 +18,7 @@ from diffgauss.notebook import lesson
 
 ROOT = Path(__file__).resolve().parents[2]
 PATHS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-MARK = "# NBVAL_CHECK_OUTPUT"
+MARKS = {"nbval-check-output", "hide-input"}
 NUMBER = r"[-−]?\d+(?:\.\d+)?"
 
 
@@ -38,6 +38,10 @@ def code(notebook):
 
 def prose(notebook):
     return [c.source for c in notebook.cells if c.cell_type == "markdown"]
+
+
+def checking(notebook):
+    return [c for c in code(notebook) if MARKS <= set(c.metadata.get("tags", []))]
 
 
 def tagged(notebook, tag):
@@ -62,22 +66,26 @@ def test_every_cell_ran_in_order_and_none_raised(notebook):
 
 
 def test_checked_cells_have_output_and_the_last_counts_all(notebook):
-    marked = [c for c in code(notebook) if MARK in c.source]
-    assert len(marked) >= 5
+    marked = checking(notebook)
+    assert len(marked) >= 5 and marked == [c for c in code(notebook) if "nbval" in str(c.metadata)]
+    assert all(c.metadata.jupyter.source_hidden and c.metadata.cellView == "form" for c in marked)
     assert all(c.outputs and c.outputs[0].text.strip() for c in marked)
     assert "✗" not in "".join(o.text for c in marked for o in c.outputs)
     last = notebook.cells[-1]
-    assert last.source == f"{MARK}\ndg.lesson.summary()"
+    assert last is marked[-1] and last.source == "dg.lesson.summary()"
     ((passed, of),) = re.findall(r"\A(\d+) of (\d+) checks passed\n\Z", last.outputs[0].text)
     assert passed == of
 
 
 def test_unchecked_numbers_stay_out_of_checked_cells(notebook):
     """Only check() and summary() print there: no digits of a machine, no times, no figures."""
-    for cell in code(notebook):
-        if MARK in cell.source:
-            for statement in ast.parse(cell.source).body:
-                assert re.match(r"dg\.lesson\.(check|summary)\(", ast.unparse(statement))
+    for cell in checking(notebook):
+        for statement in ast.parse(cell.source).body:
+            assert re.match(r"dg\.lesson\.(check|summary)\(", ast.unparse(statement))
+
+
+def test_no_address_no_placeholder(notebook):
+    assert not re.search(r"appear here|make address|NBVAL_", "".join(c.source for c in notebook.cells))
 
 
 def test_images_have_alt_text(notebook):

@@ -62,11 +62,11 @@ def check(
     below: float | None = None,
     above: float | None = None,
 ) -> None:
-    """|value − quoted| ≤ tol, and/or above ≤ value ≤ below: print the quoted figures and whether they stand.
+    """|value − quoted| ≤ tol, and/or above ≤ value ≤ below: print what was measured, what was expected, and a mark.
 
-    number: the objective's number, with a letter for a second check ("2b"); text: what the value is. The
-    digits of value are printed only where the check fails, so that a right run prints the same on every
-    machine. Raises ValueError when there is nothing to compare with.
+    number: the objective's number, with a letter for a second check ("2b"); text: what the value is. nbval compares
+    all but the measured digits (tools/nbval.cfg): a right run passes on every machine, and a mark that changes
+    fails. Raises ValueError when there is nothing to compare with.
     """
     if (quoted is None) != (tol is None) or (quoted is None and below is None and above is None):
         raise ValueError(
@@ -74,18 +74,18 @@ def check(
             "needs quoted with tol, or a bound"
         )
     value = float(value)
-    passed, claims = math.isfinite(value), []
+    passed, claims, digits = math.isfinite(value), [], 3
     if quoted is not None and tol is not None:
         passed &= abs(value - quoted) <= tol
-        claims.append(f"= {quoted:g} ± {tol:g}")
+        claims.append(f"{quoted:g} ± {tol:g}")
+        digits = max(digits, sum(map(str.isdigit, f"{quoted:g}".lstrip("-0."))))
     if below is not None:
         passed &= value <= below
         claims.append(f"≤ {below:g}")
     if above is not None:
         passed &= value >= above
         claims.append(f"≥ {above:g}")
-    statement = f"check {number}: {text} {', '.join(claims)}"
-    print(f"✓ {statement}" if passed else f"✗ {statement} FAILED: got {value:.6g}")
+    print(f"{'✓' if passed else '✗'} {number}. {text}: {value:.{digits}g} (expected {', '.join(claims)})")
     _outcomes[f"check {number}"] = passed
 
 
