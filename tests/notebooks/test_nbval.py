@@ -1,6 +1,6 @@
 """Every notebook, copied alone into an empty folder, runs as a reader runs it and prints what it printed.
 
-For the first two, which newcomers open, the package is the wheel, its cache is empty and the store is on this
+For the first three, which newcomers open, the package is the wheel, its cache is empty and the store is on this
 machine: they fetch nothing but what their code names. A kernel takes 3 GB of memory at most.
 
 About two of them, in turn, run with the versions of Colab instead (tests/colab), and two with the newest releases
@@ -53,7 +53,7 @@ def test_notebook_alone_in_an_empty_folder(path, installed, tmp_path):
     copy = tmp_path / "alone" / path.name
     copy.parent.mkdir()
     copy.write_bytes(path.read_bytes())
-    first = path in PATHS[:2]
+    first = path in PATHS[:3]
     with Server() as server:
         own = variables(tmp_path, server.url) | {"PYTHONPATH": str(installed)} if first else {}
         found = newest.nbval(sys.executable, copy, [sys.executable, "-c", MODEST], **own)
