@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -115,11 +116,14 @@ print((status("VmHWM") - before) / images.nbytes)
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak from /proc")
-@pytest.mark.parametrize(("what", "most"), [("D_M", 1.3), ("screened", 2.0), ("nearest", 0.6), ("fit", 1.7)])
+@pytest.mark.parametrize(("what", "most"), [("D_M", 1.3), ("screened", 1.9), ("nearest", 0.6), ("fit", 1.5)])
 def test_memory_beside_the_data(what, most):
-    """The screened one keeps 480 numbers an image beside its 784: 1.6 times the data."""
-    run = subprocess.run([sys.executable, "-c", PEAK, what], capture_output=True, text=True, check=True)
-    assert float(run.stdout) < most
+    """The screened one keeps 480 numbers an image beside its 784: 1.6 times the data.
+
+    A peak has compilers and allocators in it, which differ from run to run: the least of three is what is needed.
+    """
+    run = partial(subprocess.run, [sys.executable, "-c", PEAK, what], capture_output=True, text=True, check=True)
+    assert any(float(run().stdout) < most for _ in range(3))
 
 
 def test_samples_of_the_optimal_denoiser_are_copies(train):

@@ -87,13 +87,8 @@ def nbval(python: str | Path, path: Path, before: Sequence[str] = (), **variable
     before: what the command line begins with; variables: of the process.
     """
     command = [*before, python, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=900"]
-    command += [
-        f"--nbval-sanitize-with={ROOT / 'tools' / 'nbval.cfg'}",
-        "--durations=5",
-        "-p",
-        "no:cacheprovider",
-        path.name,
-    ]
+    command += ["--durations=5", f"--nbval-sanitize-with={ROOT / 'tools' / 'nbval.cfg'}"]
+    command += ["-p", "no:cacheprovider", path.name]
     environment = colab.clean(**variables)
     run = subprocess.run(command, cwd=path.parent, env=environment, capture_output=True, text=True, timeout=3000)
     found = [] if run.returncode == 0 else [run.stdout[-6000:] + run.stderr[-2000:]]

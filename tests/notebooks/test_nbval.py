@@ -93,16 +93,7 @@ CHECK = 'import diffgauss as dg\ndg.lesson.check(2, 1 / 3, 0.33, tol=0.01, text=
         (CALLBACK, None, False),
         (CALLBACK.replace("n == 2", "n == 3"), None, True),
     ],
-    ids=[
-        "right output",
-        "altered output",
-        "other digits",
-        "within",
-        "failed",
-        "other tolerance",
-        "callback raises",
-        "callback runs",
-    ],
+    ids="right altered digits within failed tolerance raises runs".split(),
 )
 def test_nbval_can_say_no(source, stored, passes, tmp_path):
     cell = new_code_cell(source, execution_count=1)

@@ -84,7 +84,7 @@ def test_unchecked_numbers_stay_out_of_checked_cells(notebook):
             assert re.match(r"dg\.lesson\.(check|summary)\(", ast.unparse(statement))
 
 
-def test_no_address_no_placeholder(notebook):
+def test_no_placeholder(notebook):
     assert not re.search(r"appear here|make address|NBVAL_", "".join(c.source for c in notebook.cells))
 
 
