@@ -19,7 +19,7 @@ from diffgauss.zoo import checkpoint, runs
 from diffgauss.zoo.judge import weighted_loss
 from diffgauss.zoo.runs import CHUNK, run
 from diffgauss.zoo.shelf import cast
-from diffgauss.zoo.training import resume
+from diffgauss.zoo.training import resume, trained_on
 
 FLAGSHIP, COLOUR = "n60000-small", "cifar-n50000-w64"
 QUICK = {"c": ["sneaker-n256-w4"], "e": ["sneaker-n256-w4-seed1", "sneaker-n256-w4-seed2"]}
@@ -101,8 +101,10 @@ def advance(call: Call, names: list[str]) -> None:
     def keep() -> None:
         seconds = time.monotonic() - start
         for name, this, state, own, earlier in zip(names, these, states, found, before, strict=True):
+            file = call.work / f"{name}.state.safetensors"
             facts = {"run": this.facts, "step": done, "seconds": earlier + seconds / len(names)}
-            checkpoint.save(call.work / f"{name}.state.safetensors", own | {"state": state}, **facts)
+            facts |= {"devices": trained_on(file, last)}
+            checkpoint.save(file, own | {"state": state}, **facts)
         call.keep()
         rate = len(names) * config.batch * (done - first) / seconds
         now: dict[str, Any] = {"step": done, "of": these[0].steps, "seconds": seconds, "images/s": rate}

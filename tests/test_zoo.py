@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import diffgauss as dg
 from diffgauss import cli, data, zoo
 from diffgauss.data import store
-from diffgauss.zoo import checkpoint, runs, shelf
+from diffgauss.zoo import checkpoint, runs, shelf, training
 from diffgauss.zoo.runs import CHUNK, Run, run
 
 COMMAND = [sys.executable, "-c", "from diffgauss.cli import app; app()", "zoo", "train"]
@@ -91,6 +91,14 @@ def test_killed_runs_go_on_with_the_same_curve(tmp_path):
     losses, recorded = cut["['losses']"], np.asarray(zoo.losses("n64"))[:512]
     np.testing.assert_allclose(losses[:64], recorded[:64], rtol=1e-2)
     np.testing.assert_allclose(*(x.reshape(-1, 32).mean(1) for x in (losses, recorded)), rtol=5e-2)
+
+
+def test_a_run_names_all_devices_that_trained_it(tmp_path):
+    parked, here = tmp_path / "n64.state.safetensors", runs.computer()["devices"]
+    assert training.trained_on(parked, 64) == here
+    for step, earlier, known in [(32, here, here), (64, "1 × A", "1 × A"), (32, "1 × A", f"1 × A + {here}")]:
+        checkpoint.save(parked, {"losses": np.zeros(step)}, step=step, devices=earlier)
+        assert training.trained_on(parked, 64) == known
 
 
 @pytest.mark.slow

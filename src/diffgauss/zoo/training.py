@@ -88,6 +88,14 @@ def parked_at(path: Path) -> tuple[int, float]:
     return step, seconds
 
 
+def trained_on(parked: Path, until: int) -> str:
+    """The devices that have trained a parked run, and these if steps are left: ``1 × NVIDIA H200 + 1 × cpu``."""
+    known = checkpoint.facts(parked) if parked.exists() else {}
+    earlier = [known["devices"]] if isinstance(known.get("devices"), str) else []
+    now = [] if earlier and known.get("step") == until else [computer()["devices"]]
+    return " + ".join(dict.fromkeys(" + ".join(earlier + now).split(" + ")))
+
+
 def train(
     name: str, where: Path, *, steps: int | None = None, save_every: float = 30.0, progress: bool = True
 ) -> Path:
@@ -111,9 +119,10 @@ def _train(name: str, where: Path, steps: int | None, save_every: float, progres
     last = this.steps if steps is None else min(steps, this.steps)
     if last < 1:
         raise ValueError(f"steps = {steps}; needs at least 1")
+    devices = trained_on(parked, last)
     _, found, seconds = resume(
         TrainState.start(untrained(this), this.config), data(name), this.config, parked, of=this.facts, until=last,
-        record=this.recorded, save_every=save_every, progress=progress,
+        record=this.recorded, save_every=save_every, progress=progress, devices=devices,
         mesh=data_mesh() if jax.device_count() > 1 else None,
     )  # fmt: skip
     if last < this.steps:
@@ -122,7 +131,8 @@ def _train(name: str, where: Path, steps: int | None, save_every: float, progres
     scores = {str(s): measured(cast(found[f"step {s}"], np.float32)) for s in tqdm(this.recorded, "scores")}
     kept = {part: found[part] for part in whole(this)}
     size = parameters(untrained(this))
-    _save(goal, kept, run=this.facts, parameters=size, seconds=seconds, scores=scores, **computer())
+    facts = computer() | {"devices": devices}
+    _save(goal, kept, run=this.facts, parameters=size, seconds=seconds, scores=scores, **facts)
     if jax.process_index() == 0:
         parked.unlink()
     return goal
