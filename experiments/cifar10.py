@@ -20,7 +20,7 @@ import dimension
 import jax
 import jax.numpy as jnp
 import numpy as np
-from record import before, save
+from record import before, changed, kept, save
 from scipy.linalg import eigh
 
 import diffgauss as dg
@@ -251,18 +251,18 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
     parser.add_argument("--out", type=Path, default=PATH)
     options = parser.parse_args()
-    record, changed = before(options.out), list[str]()
+    record, lines = before(options.out), list[str]()
     for part in options.parts or PARTS:
         record[part] = PARTS[part]()
         if set(PARTS) <= set(record):
             claims = cifar10_claims.judge(record)
-            record["claims"], changed = cifar10_claims.kept(claims), cifar10_claims.changed(claims)
+            record["claims"], lines = kept(claims), changed(claims, cifar10_claims.RECORDED)
             record["caution"] = cifar10_claims.caution(record)
         save(options.out, WHAT, COMMAND, record)
         print(part, "done", flush=True)
-    for line in changed:
+    for line in lines:
         print(f"✗ verdict {line}")
-    return int(bool(changed))
+    return int(bool(lines))
 
 
 if __name__ == "__main__":

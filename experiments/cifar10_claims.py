@@ -14,15 +14,15 @@ SCALE = (
 )
 WIDE_SCALE = "32×32 colour (JPEG copy), d = 3072; a net of 1406508 weights"
 RECORDED: dict[str, Verdict] = {
-    "C2": "fails", "C2w": "holds", "C2m": "holds", "C3": "holds", "C4": "holds", "C5": "partly", "C6": "holds",
-    "C6w": "holds", "C9c": "holds", "C10": "holds", "C11": "holds",
+    "C2 colour": "fails", "C2w colour": "holds", "C2m colour": "holds", "C3 colour": "holds", "C4 colour": "holds", "C5 colour": "partly", "C6 colour": "holds",
+    "C6w colour": "holds", "C9c colour": "holds", "C10 colour": "holds", "C11 colour": "holds",
 }  # fmt: skip
 """The verdicts as they were read, written by hand: a run that comes to another fails."""
 WHY = {
-    "C2": "memorization has begun but not come far: of the network of 256 images {copies:.0%} of the samples are "
+    "C2 colour": "memorization has begun but not come far: of the network of 256 images {copies:.0%} of the samples are "
     "copies after {steps} steps, {before:.0%} after {earlier}; networks of many images copy none. C2w has a wider "
     "one",
-    "C5": "the two maps are close, but the ten leading singular vectors match the components at σ = {aligned} "
+    "C5 colour": "the two maps are close, but the ten leading singular vectors match the components at σ = {aligned} "
     "only: below, the leading values come together near 1 and fix no order; above, W is small and perhaps "
     "under-trained",
 }
@@ -53,26 +53,14 @@ def judge(record: dict) -> list[Claim]:
     numbers = measured(record)
 
     def row(name: str, ours: str, found: Verdict) -> Claim:
-        recorded = RECORDED[name]
+        full = f"{name} colour"
+        recorded = RECORDED[full]
         scale = WIDE_SCALE if name in ("C2w", "C2m", "C6w") else SCALE.format(**numbers)
-        reason = WHY[name].format(**numbers) if found == recorded != "holds" else NO_REASON.format(recorded)
+        reason = WHY[full].format(**numbers) if found == recorded != "holds" else NO_REASON.format(recorded)
         why = "" if found == "holds" else reason
-        return claim(f"{name} colour", ours=ours, verdict=found, recorded=recorded, scale=scale, why=why)
+        return claim(full, ours=ours, verdict=found, recorded=recorded, scale=scale, why=why)
 
     return [row(*these) for these in order]
-
-
-def kept(claims: list[Claim]) -> list[dict]:
-    """What the record keeps of the rows: all but the words of the list of claims, which has them."""
-    words = {"claim", "paper", "criterion"}
-    return [{field: value for field, value in c._asdict().items() if field not in words} for c in claims]
-
-
-def changed(claims: list[Claim]) -> list[str]:
-    """A line for each verdict that is not the recorded one, and for each recorded claim that was not judged."""
-    lines = [f"{c.id}: got {c.verdict}, recorded {c.recorded}" for c in claims if c.verdict != c.recorded]
-    missing = [name for name in RECORDED if f"{name} colour" not in {c.id for c in claims}]
-    return lines + [f"{name} colour: not judged, recorded {RECORDED[name]}" for name in missing]
 
 
 def caution(record: dict) -> str:

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from record import before, save
+import one_kind_claims
+from record import before, changed, kept, save
 
 import diffgauss as dg
+from diffgauss.estimate import bootstrap
 from diffgauss.results import folder
 from diffgauss.zoo import runs
 
@@ -27,6 +29,7 @@ SEEDS = {
     "colour": ("cifar-n50000", "cifar-n50000-seed1"),
 }
 """Networks of the same images, which differ in weights, batches and noise."""
+FLAGSHIP = "n60000-small"
 
 DISTILLED = (*SEEDS["sneakers"], *(f"sneaker-n{n}{seed}" for n in (64, 16) for seed in ("", "-seed1", "-seed2")))
 
@@ -114,8 +117,75 @@ def distilled() -> dict:
     return found
 
 
-PARTS = {"pull": pull, "cosine": cosine, "distilled": distilled}
-WHAT = "Networks of one kind of image: pull of pairs of seeds, cosines of samples, plain linear maps."
+def skill() -> dict:
+    """Qs: the root mean square of D_θ − D_G, and √(q mse(D_G)) with q of the other seed: {σ: {name: [both]}}."""
+    found: dict[str, dict] = {}
+    for kind, names in SEEDS.items():
+        if not all(map(there, names[:2])):
+            continue
+        x0, D_G, key = held(names[0], 4000), dg.GaussianDenoiser.from_data(dg.zoo.data(names[0])), jax.random.key(43)
+        found[kind] = {}
+        for i, s in enumerate(LEVELS[5:7]):
+            own, apart, q = jax.random.fold_in(key, i), {}, {}
+            x = dg.noisy(x0, s, len(x0), key=own)
+            base = answers(D_G, x, s)
+            error = ((base - x0) ** 2).mean()
+            for name in names[:2]:
+                D = answers(dg.zoo.load(name), x, s)
+                apart[name] = float(np.sqrt(((D - base) ** 2).mean()))
+                q[name] = float(1 - ((D - x0) ** 2).mean() / error)
+            pairs = zip(names[:2], names[1::-1], strict=True)
+            found[kind][f"{s:.3g}"] = {a: [apart[a], float(np.sqrt(max(q[b], 0) * error))] for a, b in pairs}
+        print(kind, found[kind], flush=True)
+    return found
+
+
+def answers(D: dg.Denoiser, x: np.ndarray, s: float) -> np.ndarray:
+    """D(x; σ) in blocks, in float64."""
+    return np.concatenate([np.asarray(dg.apply(D, part, np.float32(s)), float) for part in np.array_split(x, 10)])
+
+
+def flagship() -> dict:
+    """FL1 and FL2 of the network at full resolution, the slope of smaller ones towards it, and its neighbours.
+
+    spectrum: the mean power of 1000 samples at 1 to 14 cycles an image over that of held-out images, of the images
+    as they are and less the mean image of the held-out ones; slope: E⟨D_θ − D_G, D − D_G⟩/E‖D − D_G‖² on held-out
+    images with the flagship as D, where 1 is a network that has gone as far along D − D_G as it has.
+    """
+    best, images, x0 = dg.zoo.load(FLAGSHIP), dg.zoo.data(FLAGSHIP), dg.load(split="test")
+    scores = dg.zoo.record(FLAGSHIP)["scores"]
+    found: dict = {"loss over D_G's": scores[max(scores, key=int)]["loss_ratio"], "spectrum": {}, "slope": {}}
+    for name in (*SEEDS["ten classes"], FLAGSHIP):
+        start = np.split(np.asarray(runs.noise(1000)), 10)
+        drawn = np.concatenate([dg.sample(dg.zoo.load(name), z, dg.karras_sigmas(18)) for z in start])
+        found["spectrum"][name] = {
+            label: (radial_power(drawn - mean) / radial_power(x0 - mean)).tolist()
+            for label, mean in (("as they are", 0.0), ("less the mean", x0.mean(0)))
+        }
+    D_G, key = dg.GaussianDenoiser.from_data(images), jax.random.key(44)
+    for i, s in enumerate(LEVELS[4:8]):
+        x = dg.noisy(x0, s, 4000, key=jax.random.fold_in(key, i))
+        base = answers(D_G, x, s)
+        towards = (answers(best, x, s) - base).reshape(len(x), -1)
+        for name in SEEDS["ten classes"]:
+            v = (answers(dg.zoo.load(name), x, s) - base).reshape(len(x), -1)
+            above, below = (v * towards).sum(1), (towards**2).sum(1)
+            slope = bootstrap(lambda rows, a=above, b=below: a[rows].sum(-1) / b[rows].sum(-1), len(x))
+            found["slope"].setdefault(f"{s:.3g}", {})[name] = slope
+    print(found, flush=True)
+    return found
+
+
+def radial_power(images: np.ndarray) -> np.ndarray:
+    """The mean of |FFT|² over grey images and over the frequencies that round to 1, 2, … 14 cycles an image."""
+    power = (abs(np.fft.fft2(np.asarray(images, float)[..., 0])) ** 2).mean(0)
+    k = np.fft.fftfreq(len(power), 1 / len(power))
+    radius = np.rint(np.hypot(k[:, None], k)).astype(int)
+    return np.array([power[radius == r].mean() for r in range(1, len(power) // 2 + 1)])
+
+
+PARTS = {"pull": pull, "cosine": cosine, "distilled": distilled, "skill": skill, "flagship": flagship}
+WHAT = "Networks of one kind of image, and the larger one of all: numbers, and the verdicts that follow."
 
 
 def bias(part: dict) -> str:
@@ -130,15 +200,20 @@ def bias(part: dict) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, "claims", []], help="default: all; claims: judge what the record has")
     parser.add_argument("--out", type=Path, default=folder() / "one_kind.json")
     options = parser.parse_args()
     numbers = before(options.out)
-    for part in options.parts or PARTS:
+    for part in PARTS if not options.parts else [part for part in options.parts if part != "claims"]:
         numbers[part] = PARTS[part]()
-        if "pull" in numbers:
-            numbers["bias"] = bias(numbers["pull"])
         save(options.out, WHAT, "python experiments/one_kind.py", numbers)
+    if "pull" in numbers:
+        numbers["bias"] = bias(numbers["pull"])
+    claims = one_kind_claims.judge(dg.zoo.shipped(), numbers, dg.results("levels"))
+    numbers["claims"] = kept(claims)
+    save(options.out, WHAT, "python experiments/one_kind.py", numbers)
+    if lines := changed(claims, one_kind_claims.RECORDED):
+        raise SystemExit("\n".join(lines))
 
 
 if __name__ == "__main__":

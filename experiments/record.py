@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from diffgauss import files
+from diffgauss.notebook.lesson import Claim
 from diffgauss.zoo.runs import computer
 
 HEAD = ("what", "command", "date", "machine")
@@ -33,3 +34,16 @@ def short(x: Any) -> Any:
     if isinstance(x, list | tuple):
         return [short(value) for value in x]
     return float(f"{x:.5g}") if isinstance(x, float) else x
+
+
+def kept(claims: list[Claim]) -> list[dict]:
+    """What a record keeps of the rows of a ledger: all but the words of the list of claims, which has them."""
+    words = {"claim", "paper", "criterion"}
+    return [{field: value for field, value in c._asdict().items() if field not in words} for c in claims]
+
+
+def changed(claims: list[Claim], recorded: dict[str, str]) -> list[str]:
+    """A line for each verdict that is not the recorded one, and for each recorded claim that was not judged."""
+    lines = [f"{c.id}: got {c.verdict}, recorded {c.recorded}" for c in claims if c.verdict != c.recorded]
+    missing = recorded.keys() - {c.id for c in claims}
+    return lines + [f"{name}: not judged, recorded {recorded[name]}" for name in recorded if name in missing]

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import record as record_of
 from typer.testing import CliRunner
 
 import diffgauss as dg
@@ -104,7 +105,7 @@ def test_the_record_is_whole_small_and_of_numbers(record):
 
 def test_the_claims_follow_from_the_record_and_each_shortfall_says_why(record):
     claims = cifar10_claims.judge(record)
-    assert cifar10_claims.kept(claims) == record["claims"] and not cifar10_claims.changed(claims)
+    assert record_of.kept(claims) == record["claims"] and not record_of.changed(claims, cifar10_claims.RECORDED)
     assert [dg.lesson.claim(**row) for row in record["claims"]] == claims  # as notebook 9 makes its ledger
     reasons = {name for name, verdict in cifar10_claims.RECORDED.items() if verdict != "holds"}
     assert set(cifar10_claims.WHY) == reasons
@@ -172,9 +173,9 @@ def test_a_planted_wrong_verdict_fails_and_the_committed_ones_do_not(record, tmp
         wrong = row | {"verdict": "partly" if row["verdict"] != "partly" else "holds", "why": "planted"}
         rows = [*record["claims"][:i], wrong, *record["claims"][i + 1 :]]
         assert failed(rows, monkeypatch) == [f"verdict {row['id']}"]
-        assert rows != cifar10_claims.kept(cifar10_claims.judge(record))  # nor does it follow from the numbers
-    monkeypatch.setitem(cifar10_claims.RECORDED, "C6", "fails")  # not what was found
-    assert cifar10_claims.changed(cifar10_claims.judge(record)) == ["C6 colour: got holds, recorded fails"]
+        assert rows != record_of.kept(cifar10_claims.judge(record))  # nor does it follow from the numbers
+    monkeypatch.setitem(cifar10_claims.RECORDED, "C6 colour", "fails")  # not what was found
+    assert record_of.changed(cifar10_claims.judge(record), cifar10_claims.RECORDED) == ["C6 colour: got holds, recorded fails"]
 
 
 def test_the_recorded_run_passes(record, tmp_path, monkeypatch):
@@ -214,7 +215,7 @@ def test_a_wider_network_that_has_learnt_no_more_is_not_judged(record):
     record["wide"]["loss"] = 1.01 * record["resemblance"]["loss"]["D_θ"]
     claims = cifar10_claims.judge(record)
     assert "C6w colour" not in {c.id for c in claims}
-    assert cifar10_claims.changed(claims) == ["C6w colour: not judged, recorded holds"]
+    assert record_of.changed(claims, cifar10_claims.RECORDED) == ["C6w colour: not judged, recorded holds"]
 
 
 def test_a_record_without_a_part_is_not_judged(record):
