@@ -14,17 +14,18 @@ SCALE = (
 )
 WIDE_SCALE = "32×32 colour (JPEG copy), d = 3072; a net of 1406508 weights"
 RECORDED: dict[str, Verdict] = {
-    "C2 colour": "fails", "C2w colour": "holds", "C2m colour": "holds", "C3 colour": "holds", "C4 colour": "holds", "C5 colour": "partly", "C6 colour": "holds",
-    "C6w colour": "holds", "C9c colour": "holds", "C10 colour": "holds", "C11 colour": "holds",
+    "C2 colour": "fails", "C2w colour": "holds", "C2m colour": "holds", "C3 colour": "holds",
+    "C4 colour": "holds", "C5 colour": "partly", "C6 colour": "holds", "C6w colour": "holds",
+    "C9c colour": "holds", "C10 colour": "holds", "C11 colour": "holds",
 }  # fmt: skip
 """The verdicts as they were read, written by hand: a run that comes to another fails."""
 WHY = {
-    "C2 colour": "memorization has begun but not come far: of the network of 256 images {copies:.0%} of the samples are "
-    "copies after {steps} steps, {before:.0%} after {earlier}; networks of many images copy none. C2w has a wider "
+    "C2 colour": "memorization has begun but not come far: of the network of 256 images {copies:.0%} of the "
+    "samples are copies after {steps} steps, {before:.0%} after {earlier}; networks of many images copy none. C2w has a wider "
     "one",
-    "C5 colour": "the two maps are close, but the ten leading singular vectors match the components at σ = {aligned} "
-    "only: below, the leading values come together near 1 and fix no order; above, W is small and perhaps "
-    "under-trained",
+    "C5 colour": "the two maps are close, but the ten leading singular vectors match the components at "
+    "σ = {aligned} only: below, the leading values come together near 1 and fix no order; above, W is small and "
+    "perhaps under-trained",
 }
 NO_REASON = "the recorded verdict is {}; this one has no reason yet"
 

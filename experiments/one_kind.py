@@ -7,7 +7,7 @@ A network that is not in the zoo yet is left out, and so is one of X-rays or col
 """
 
 import argparse
-from itertools import combinations
+from itertools import combinations, permutations
 from pathlib import Path
 
 import jax
@@ -123,19 +123,20 @@ def skill() -> dict:
     for kind, names in SEEDS.items():
         if not all(map(there, names[:2])):
             continue
-        x0, D_G, key = held(names[0], 4000), dg.GaussianDenoiser.from_data(dg.zoo.data(names[0])), jax.random.key(43)
-        found[kind] = {}
+        x0, D_G = held(names[0], 4000), dg.GaussianDenoiser.from_data(dg.zoo.data(names[0]))
+        key, found[kind] = jax.random.key(43), {}
         for i, s in enumerate(LEVELS[5:7]):
             own, apart, q = jax.random.fold_in(key, i), {}, {}
-            x = dg.noisy(x0, s, len(x0), key=own)
+            x = x0 + np.float32(s) * np.asarray(jax.random.normal(own, x0.shape))
             base = answers(D_G, x, s)
             error = ((base - x0) ** 2).mean()
             for name in names[:2]:
                 D = answers(dg.zoo.load(name), x, s)
                 apart[name] = float(np.sqrt(((D - base) ** 2).mean()))
                 q[name] = float(1 - ((D - x0) ** 2).mean() / error)
-            pairs = zip(names[:2], names[1::-1], strict=True)
-            found[kind][f"{s:.3g}"] = {a: [apart[a], float(np.sqrt(max(q[b], 0) * error))] for a, b in pairs}
+            found[kind][f"{s:.3g}"] = {
+                a: [apart[a], float(np.sqrt(max(q[b], 0) * error))] for a, b in permutations(names[:2])
+            }
         print(kind, found[kind], flush=True)
     return found
 
@@ -200,7 +201,9 @@ def bias(part: dict) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, "claims", []], help="default: all; claims: judge what the record has")
+    parser.add_argument(
+        "parts", nargs="*", choices=[*PARTS, "claims", []], help="default: all; claims: judge what the record has"
+    )
     parser.add_argument("--out", type=Path, default=folder() / "one_kind.json")
     options = parser.parse_args()
     numbers = before(options.out)
@@ -210,7 +213,7 @@ def main() -> None:
     if "pull" in numbers:
         numbers["bias"] = bias(numbers["pull"])
     claims = one_kind_claims.judge(dg.zoo.shipped(), numbers, dg.results("levels"))
-    numbers["claims"] = kept(claims)
+    numbers |= {"claims": kept(claims), "networks": one_kind_claims.intervals(dg.zoo.shipped())}
     save(options.out, WHAT, "python experiments/one_kind.py", numbers)
     if lines := changed(claims, one_kind_claims.RECORDED):
         raise SystemExit("\n".join(lines))

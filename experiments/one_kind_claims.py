@@ -1,9 +1,10 @@
-"""The verdicts on one kind of image, by the criteria of docs/claims.md, from zoo.json and the record of one_kind.py.
+"""The verdicts on one kind of image, by the criteria of docs/claims.md, from zoo.json and two records.
 
 The unit is a network: "all seeds" means each of them. C6se, C11se and C3se compare networks of equal held-out loss.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -117,6 +118,21 @@ def sneakers(n: int, width: int = 16) -> list[str]:
     return [f"sneaker-n{n}{'' if width == 16 else f'-w{width}'}{seed}" for seed in SEED]
 
 
+def intervals(zoo: Scores) -> dict[str, dict]:
+    """GL, the mean p and the least centred linearity against N and width, with intervals over three networks."""
+    measures = {
+        "GL": lambda s: s["GL"], "memorized": lambda s: s["memorized"], "mean p": mean_position,
+        "least linearity": lambda s: s["linearity"]["centred"], "held-out loss / D_G's": lambda s: s["loss_ratio"],
+    }  # fmt: skip
+    points = [(n, 16) for n in SIZES] + [(256, w) for w in WIDTHS if w != 16]
+    return {
+        f"N = {n}, width {w}": {
+            what: over_networks([of(last(zoo, name)) for name in sneakers(n, w)]) for what, of in measures.items()
+        }
+        for n, w in points
+    }
+
+
 def linearity(zoo: Scores) -> Iterator[Row]:
     """C3s and C3se."""
     least = {what: np.array([[last(zoo, name)["linearity"][what] for name in sneakers(n)] for n in SIZES])
@@ -133,7 +149,8 @@ def linearity(zoo: Scores) -> Iterator[Row]:
     equal = []
     for seed in range(3):
         loss = curve(zoo, sneakers(64)[seed], lambda s: s["loss_ratio"])[1].min()
-        equal.append([at_loss(zoo, sneakers(n)[seed], loss, lambda s: s["linearity"]["centred"]) for n in SIZES[1:]])
+        least_score = partial(at_loss, zoo, loss=loss, of=lambda s: s["linearity"]["centred"])
+        equal.append([least_score(sneakers(n)[seed]) for n in SIZES[1:]])
     found = [rank(SIZES[1:], row) for row in equal]
     yield "C3se", (
         "least centred score at equal loss, three seeds: "
@@ -197,9 +214,10 @@ def nearer(zoo: Scores) -> Iterator[Row]:
         }
     ratio, leads = (np.array([of[what] for of in at.values()]) for what in ("ratio", "lead"))
     losses = [of["loss"] for of in at.values()]
-    where = f"at {min(losses):.2f} to {max(losses):.2f} of D_G's loss, each pair of seeds, sneakers against ten classes: "
+    where = f"at {max(losses):.2f} of D_G's loss, each pair of seeds, sneakers against ten classes: "
     yield "C6se", where + "; ".join(
-        f"σ = {s} " + ", ".join(f"{a:.2f} / {b:.2f}" for a, b in ratio[:, :, i]) for i, s in enumerate((".470", ".117"))
+        f"σ = {s} " + ", ".join(f"{a:.2f} / {b:.2f}" for a, b in of)
+        for s, of in ((".470", ratio[:, :, 0]), (".117", ratio[:, :, 1]))
     ), verdict(*((ratio[:, 0, i] > ratio[:, 1, i]).all() for i in range(2)))  # fmt: skip
     yield "C11se", where + "lead of the cosine with D_G's samples " + ", ".join(
         f"{a:.2f} / {b:.2f}" for a, b in leads
@@ -224,7 +242,8 @@ def emerging(zoo: Scores) -> Iterator[Row]:
     losses = {w: over_networks([last(zoo, name)["loss_ratio"] for name in sneakers(256, w)]) for w in (4, 32)}
     yield "C9bs", (
         "mean p, three seeds: " + "; ".join(f"width {w} {each(row)}" for w, row in zip(WIDTHS, p, strict=True))
-        + "; held-out loss over D_G's, over networks: " + ", ".join(f"width {w} {show(v)}" for w, v in losses.items())
+        + "; held-out loss over D_G's, over networks: "
+        + ", ".join(f"width {w} {show(v)}" for w, v in losses.items())
     ), verdict((np.diff(p, axis=0) > 0).all(), apart(losses[4], losses[32]))  # fmt: skip
     inner, nearer_early, r2_early, none, shown = [], [], [], [], []
     for name in sneakers(256):
@@ -255,7 +274,8 @@ def small_nets(zoo: Scores) -> Iterator[Row]:
         inner.append(0 < k < len(steps) - 1 and r2[k][1] > 0 and apart(tuple(r2[-1]), tuple(r2[k])))
         shares.append(best["memorized"] <= 0.02 and end["memorized"] >= 0.9)
         shown.append(
-            f"step {steps[k]} {show(r2[k])}, copies {best['memorized']:.0%} (end {show(r2[-1])}, {end['memorized']:.0%})"
+            f"step {steps[k]} {show(r2[k])}, copies {best['memorized']:.0%} "
+            f"(end {show(r2[-1])}, {end['memorized']:.0%})"
         )
     found: Verdict = "fails" if not all(inner) else "holds" if all(shares) else "partly"
     yield "F3s", "N = 64, three seeds, highest R² at " + "; ".join(shown), found
@@ -275,8 +295,8 @@ def samples(zoo: Scores, part: dict) -> Iterator[Row]:
     alike = min(same["halves"]) >= 0.8 and max(same["64"]) <= 0.5 and other <= 0.15
     more = [narrow - wide for narrow, wide in zip(same["256, width 4"], same["256"], strict=True)]
     yield "C10s", (
-        f"halves of 3000 {each(same['halves'])}; pairs at N = 64 {each(same['64'])}, at 256 {each(same['256'])}, at "
-        f"width 4 {each(same['256, width 4'])}; other noises ≤ {other:.2f}"
+        f"halves of 3000 {each(same['halves'])}; pairs at N = 64 {each(same['64'])}, at 256 {each(same['256'])}, "
+        f"at width 4 {each(same['256, width 4'])}; other noises ≤ {other:.2f}"
     ), "fails" if not alike else "holds" if min(more) >= 0.2 else "partly"  # fmt: skip
 
 
@@ -316,5 +336,6 @@ def one_level(levels: dict) -> Iterator[Row]:
     ranks = {s: {key: next(r for r in levels[key] if round(r["sigma"], 2) == s).get("rank", 0.0)
                  for key in kinds if key.endswith(", MLP")} for s in (4.07, 1.5)}  # fmt: skip
     yield "B5m", "rank correlation " + "; ".join(
-        f"σ = {s}: " + ", ".join(f"{key.split(',')[0]} {value:.2f}" for key, value in of.items()) for s, of in ranks.items()
+        f"σ = {s}: " + ", ".join(f"{key.split(',')[0]} {value:.2f}" for key, value in of.items())
+        for s, of in ranks.items()
     ), verdict(*(max(of.values()) <= -0.8 for of in ranks.values()))  # fmt: skip
