@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
+from one_kind import held as held_out
 from record import before, save
 from scipy.stats import spearmanr
 
@@ -153,7 +154,7 @@ def gains(D: dg.Denoiser, x0: np.ndarray, D_G: dg.GaussianDenoiser, sigma: float
 def measured(name: str, kind: str, i: int) -> dict:
     """All numbers of one network: its loss, q, p, RMSE to D_G and D_M, and for MLPs the gains over training."""
     run, sigma, began = runs.run(DATA[name]), float(LEVELS[i]), time.time()
-    images, held = runs.data(DATA[name]), dg.subset(runs.held_out(DATA[name]), 1000, seed=runs.SUBSET_SEED)
+    images, held = runs.data(DATA[name]), held_out(DATA[name], 1000)
     D_G, D_M = dg.GaussianDenoiser.from_data(images), dg.EmpiricalDenoiser.from_data(images)
     key, grown = jax.random.fold_in(jax.random.key(42), i), {}
 

@@ -62,8 +62,10 @@ def notebook(text: str) -> str:
             cell["source"] = unfold("".join(cell["source"]))
         for output in cell.get("outputs", []):
             output.get("data", {}).pop("application/vnd.diffgauss.claims+json", None)  # for RESULTS.md
-            if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
-                cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
+            about = output.get("metadata", {}).get("image/png", {})
+            if alt := about.get("alt"):  # a picture has twice as many pixels as its width says
+                width = {"width": f"{about['width']}px"} if "width" in about else {}
+                cell["metadata"]["mystnb"] = {"image": {"alt": alt} | width}
     return json.dumps(content)
 
 

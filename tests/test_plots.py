@@ -1,3 +1,4 @@
+import base64
 import io
 
 import matplotlib as mpl
@@ -154,7 +155,8 @@ def test_show_carries_its_description(monkeypatch):
     seen = {}
     monkeypatch.setattr(plots, "display", lambda data, **options: seen.update(data=data, **options))
     plots.show(plots.figure()[0], "Two curves cross at σ = 1.")
-    assert seen["metadata"] == {"image/png": {"alt": "Two curves cross at σ = 1."}} and seen["raw"]
+    about = {"alt": "Two curves cross at σ = 1.", "width": 600, "height": 400}
+    assert seen["metadata"] == {"image/png": about} and seen["raw"]
     assert seen["data"]["text/plain"] == "Two curves cross at σ = 1."
     assert seen["data"]["image/png"].startswith(b"\x89PNG")
     plots.show(plots.figure()[0], "Two curves cross at σ = 1.", paper="F2")
@@ -177,3 +179,41 @@ def test_long_labels_beside_images_are_not_cut():
     plots.images(np.zeros((4, 6, 28, 28)), ax=ax, row_labels=labels * 2, column_labels="abcdef")
     picture = np.asarray(Image.open(io.BytesIO(plots.png(fig))).convert("L"))
     assert picture[:, :2].min() > 200 > picture[:, 2:].min()  # no ink at the left edge
+
+
+def test_a_picture_has_two_pixels_for_each_on_the_page_and_few_colours():
+    fig, ax = plots.figure(size=(2.0, 1.0))
+    ramp = np.linspace(-1, 1, 200).reshape(1, 1, 10, 20)
+    plots.images(ramp, ax=ax)
+    grey = Image.open(io.BytesIO(plots.png(fig)))
+    assert grey.size == (400, 200) and grey.mode == "P" and len(grey.getcolors()) > 40
+    fig, ax = plots.figure(size=(2.0, 1.0))
+    for k, c in enumerate(plots.COLORS.values()):
+        ax.plot(X, X + k, color=c)
+    colour = Image.open(io.BytesIO(plots.png(fig)))
+    assert colour.mode == "P" and len(colour.getcolors()) <= 256
+    near = [min(np.abs(np.array(c[:3]) - want).max() for _, c in colour.convert("RGB").getcolors(400))
+            for want in (np.array(plots.mpl.colors.to_rgb(c)) * 255 for c in plots.COLORS.values())]  # fmt: skip
+    assert max(near) < 24  # each colour is there
+
+
+def test_an_animation_has_its_frames_its_times_and_its_description(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(plots, "display", lambda data, **options: seen.update(data=data, **options))
+    plots.animation(
+        lambda ax, k: ax.plot([0, k], color="C0"), [1, 2, 3], 'A line "grows".', size=(2.0, 1.0), paper="F2"
+    )
+    page = seen["data"]["text/html"]
+    assert 'alt="A line &quot;grows&quot;."' in page and 'width="200"' in page
+    assert seen["metadata"] == {"text/html": {"alt": 'A line "grows".', "paper": "F2"}}
+    gif = Image.open(io.BytesIO(base64.b64decode(page.split("base64,")[1].split('"')[0])))
+    assert gif.n_frames == 3 and gif.size == (200, 100)
+    times, greys = [], []
+    for k in range(3):
+        gif.seek(k)
+        times.append(gif.info["duration"])
+        greys.append(np.asarray(gif.convert("L"), float).mean())
+    assert times == [200, 200, 1700] and len(set(greys)) == 3
+    for frames, alt in [([1], "a line"), ([1, 2], " ")]:
+        with pytest.raises(ValueError, match=r"needs at least 2 and a sentence"):
+            plots.animation(lambda ax, k: None, frames, alt)

@@ -1,3 +1,7 @@
+import base64
+import json
+import re
+
 import ipywidgets
 import pytest
 
@@ -70,3 +74,26 @@ def test_a_callback_that_raises_is_seen(shown, numbered, monkeypatch):
 def test_a_slider_needs_two_values(values):
     with pytest.raises(ValueError, match=rf"slider sigma has {len(values)} value\(s\); needs at least 2"):
         widgets.explorer(lambda ax, *_: None, n=[1, 2], sigma=values)
+
+
+def test_both_ways_to_show_an_explorer_are_in_its_output(shown, numbered, monkeypatch):
+    box = widgets.explorer(lambda ax, *_: None, sigma=[0.5, 1e-3], n=["<b>", "many"], alt='A "net".')
+    seen = {}
+    monkeypatch.setattr(widgets, "display", lambda data, raw: seen.update(data))
+    box._ipython_display_()
+    assert seen["application/vnd.jupyter.widget-view+json"]["model_id"] == box.model_id
+    page = seen["text/html"]
+    assert page == box.page and 'alt="A &quot;net&quot;."' in page and "$" not in page and "<b>" not in page
+    assert json.loads(page.split("names = ")[1].split(", frames")[0]) == {
+        "sigma": ["0.5", "0.001"],
+        "n": ["<b>", "many"],
+    }
+    assert [base64.b64decode(f) for f in json.loads(page.split("frames = ")[1].split(";")[0])] == [
+        bytes([k]) for k in range(4)
+    ]
+    assert widgets.player([b"a", b"b"], {"n": [1, 2]}, width=9, alt="a") != page  # each has its own id
+
+
+def test_the_player_is_one_short_file_of_plain_javascript():
+    assert len(widgets.PAGE.template.splitlines()) <= 80
+    assert not re.search(r"src=\"http|import |require|fetch\(", widgets.PAGE.template)

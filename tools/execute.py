@@ -110,9 +110,8 @@ def normalise(notebook: NotebookNode) -> None:
                 merged[-1].text += output.text
                 continue
             merged.append(output)
-            if WIDGET in output.get("data", {}):
-                note = "The slider is live while the notebook runs; the figure above shows its frames."
-                output.data = nbformat.from_dict({"text/plain": note})
+            if output.get("data", {}).pop(WIDGET, None):  # the page of the same frames needs no kernel
+                output.data["text/plain"] = "Sliders: the figure above shows some of their frames."
         if cell.cell_type == "code":
             cell.outputs = merged
 

@@ -1,5 +1,7 @@
 """Figures from arrays: ``f(arrays, *, ax=None) -> Axes``. One colour for each denoiser, everywhere."""
 
+import base64
+import html
 import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,12 +14,16 @@ from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
+from PIL import Image
 
 COLORS = {
     "D_θ": "#0072B2", "D_L": "#009E73", "D_G": "#D55E00", "D_M": "#CC79A7", "data": "#999999", "exact": "#000000",
     "D_mix": "#E69F00", "D_loc": "#56B4E9", "D_{scr}": "#882255",
 }  # fmt: skip
 """The colour-blind safe palette of Okabe & Ito (2008), and the wine of Tol's (2021)."""
+
+DPI = 100
+"""Pixels an inch on the page; a picture has twice as many, for screens that show them."""
 
 _STYLE = mpl.rc_params_from_file(str(Path(__file__).with_name("style.mplstyle")), use_default_template=False)
 
@@ -37,17 +43,68 @@ def show(fig: Figure, alt: str, *, paper: str = "") -> None:
     """
     if not alt.strip():
         raise ValueError("got an empty alt text; needs a sentence that says what the figure shows")
-    about = {"alt": alt} | ({"paper": paper} if paper else {})
+    width, height = (round(DPI * inches) for inches in fig.get_size_inches())
+    about: dict[str, Any] = {"alt": alt, "width": width, "height": height} | ({"paper": paper} if paper else {})
     display({"image/png": png(fig), "text/plain": alt}, raw=True, metadata={"image/png": about})
 
 
 def png(fig: Figure) -> bytes:
-    """The figure as PNG bytes."""
+    """The figure as PNG bytes of 2·DPI pixels an inch, in 64 greys or, if it has colours, in at most 256."""
+    buffer = io.BytesIO()
+    _compact(_drawn(fig, 2 * DPI)).save(buffer, format="png", optimize=True)
+    return buffer.getvalue()
+
+
+def animation(
+    draw: Callable[..., Any],
+    frames: Sequence[Any],
+    alt: str,
+    *,
+    size: tuple[float, float] = (6.0, 4.0),
+    seconds: float = 0.2,
+    rest: float = 1.5,
+    paper: str = "",
+) -> None:
+    """Put a GIF of draw(ax, frame) for each frame into the notebook, over and over, with its description.
+
+    size: inches; seconds: of each frame; rest: more of them for the last. All frames share one palette, so that
+    nothing flickers. Raises ValueError for an empty alt and for fewer than two frames.
+    """
+    if not alt.strip() or len(frames) < 2:
+        raise ValueError(f"got {len(frames)} frames and alt {alt!r}; needs at least 2 and a sentence")
+    pictures = []
+    for frame in frames:
+        fig, ax = figure(size=size)
+        draw(ax, frame)
+        pictures.append(_drawn(fig, DPI))
+    palette = _compact(pictures[-1])
+    whole = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    buffer, times = io.BytesIO(), [int(1000 * seconds)] * (len(frames) - 1) + [int(1000 * (seconds + rest))]
+    whole[0].save(
+        buffer, format="gif", save_all=True, append_images=whole[1:], duration=times, loop=0, optimize=True
+    )
+    source = f"data:image/gif;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    page = f'<img alt="{html.escape(alt)}" width="{pictures[0].width}" src="{source}">'
+    about = {"alt": alt} | ({"paper": paper} if paper else {})
+    display({"text/html": page, "text/plain": alt}, raw=True, metadata={"text/html": about})
+
+
+def _drawn(fig: Figure, dpi: int) -> Image.Image:
     buffer = io.BytesIO()
     with mpl.rc_context(_STYLE):
         fig.draw_without_rendering()  # one pass of the layout more: after one, labels beside images may be cut
-        fig.savefig(buffer, format="png")
-    return buffer.getvalue()
+        fig.savefig(buffer, format="png", dpi=dpi)
+    return Image.open(buffer).convert("RGB")
+
+
+def _compact(picture: Image.Image) -> Image.Image:
+    """The picture with a palette: multiples of 4 grey levels, which no eye tells apart, or 256 colours."""
+    pixels = np.asarray(picture)
+    if (pixels == pixels[..., :1]).all():
+        grey = Image.fromarray(np.rint(pixels[..., 0] * (63 / 255)).astype(np.uint8))
+        grey.putpalette(np.repeat(np.linspace(0, 255, 64).round().astype(np.uint8), 3).tobytes())
+        return grey
+    return picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
 
 
 def curves(

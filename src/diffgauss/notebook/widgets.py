@@ -1,27 +1,50 @@
-"""Sliders over frames that were drawn beforehand, in the part of ipywidgets that versions 7.7 and 8 share."""
+"""Sliders over frames that were drawn beforehand, with a kernel and without one."""
 
+import base64
+import hashlib
+import html
 import itertools
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from string import Template
 from typing import Any
 
 import ipywidgets
 from IPython.display import Image, display
 
-from diffgauss.notebook.plots import figure, png
+from diffgauss.notebook.plots import DPI, figure, png
+
+PAGE = Template(Path(__file__).with_name("player.html").read_text(encoding="utf-8"))
+
+
+class Explorer(ipywidgets.VBox):
+    """Sliders and a picture; page: the same frames as HTML that needs no kernel.
+
+    A notebook keeps both: the widget for a live kernel, the page for the site, for an exported notebook and for an
+    editor that opens the file. Uses the part of ipywidgets that versions 7.7 and 8 share.
+    """
+
+    page = ""
+
+    def _ipython_display_(self, **_: Any) -> None:
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        bundle = {"application/vnd.jupyter.widget-view+json": view, "text/html": self.page, "text/plain": "sliders"}
+        display(bundle, raw=True)
 
 
 def explorer(
-    draw: Callable[..., Any], *, size: tuple[float, float] = (6.0, 4.0), **options: Sequence[Any]
-) -> ipywidgets.VBox:
+    draw: Callable[..., Any], *, size: tuple[float, float] = (6.0, 4.0), alt: str = "", **options: Sequence[Any]
+) -> Explorer:
     """One slider for each keyword (name → its values, shown as given) over the frames draw(ax, *values).
 
-    Every combination is drawn once, now; moving a slider only shows another picture. size: inches.
-    Raises ValueError where a slider has fewer than two values.
+    Every combination is drawn once, now; moving a slider only shows another picture. size: inches; alt: what the
+    pictures show, for those who cannot see them. Raises ValueError where a slider has fewer than two values.
     """
     for name, values in options.items():
         if len(values) < 2:
             raise ValueError(f"slider {name} has {len(values)} value(s); needs at least 2")
-    frames = {}
+    frames, width = {}, round(DPI * size[0])
     for values in itertools.product(*options.values()):
         fig, ax = figure(size=size)
         draw(ax, *values)
@@ -34,11 +57,31 @@ def explorer(
     }
 
     def show(**chosen):
-        display(Image(data=frames[tuple(chosen[name] for name in options)], format="png"))
+        data = frames[tuple(chosen[name] for name in options)]
+        display(Image(data=data, format="png", width=width))
 
     picture = ipywidgets.interactive_output(show, sliders)
-    picture.layout.height = f"{int(size[1] * 100) + 20}px"  # fixed, against flicker
-    return ipywidgets.VBox([*sliders.values(), picture])
+    picture.layout.height = f"{round(DPI * size[1]) + 20}px"  # fixed, against flicker
+    box = Explorer([*sliders.values(), picture])
+    box.page = player(list(frames.values()), options, width=width, alt=alt or f"Frames over {', '.join(options)}.")
+    return box
+
+
+def player(frames: Sequence[bytes], options: Mapping[str, Sequence[Any]], *, width: int, alt: str) -> str:
+    """HTML with a slider for each name over PNG frames, the last name varying fastest; width: in CSS pixels.
+
+    It holds all that it needs. Where scripts do not run, as on GitHub, it is the first frame.
+    """
+    coded = [base64.b64encode(frame).decode() for frame in frames]
+    names = {name: [str(value) for value in values] for name, values in options.items()}
+    return PAGE.substitute(
+        id="player-" + hashlib.sha256("".join(coded).encode()).hexdigest()[:12],
+        width=width,
+        alt=html.escape(alt),
+        first=coded[0],
+        names=json.dumps(names, ensure_ascii=False).replace("<", "\\u003c"),
+        frames=json.dumps(coded),
+    )
 
 
 def drive(box: ipywidgets.VBox) -> int:
