@@ -175,7 +175,9 @@ def test_a_planted_wrong_verdict_fails_and_the_committed_ones_do_not(record, tmp
         assert failed(rows, monkeypatch) == [f"verdict {row['id']}"]
         assert rows != record_of.kept(cifar10_claims.judge(record))  # nor does it follow from the numbers
     monkeypatch.setitem(cifar10_claims.RECORDED, "C6 colour", "fails")  # not what was found
-    assert record_of.changed(cifar10_claims.judge(record), cifar10_claims.RECORDED) == ["C6 colour: got holds, recorded fails"]
+    assert record_of.changed(cifar10_claims.judge(record), cifar10_claims.RECORDED) == [
+        "C6 colour: got holds, recorded fails"
+    ]
 
 
 def test_the_recorded_run_passes(record, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from fixtures import (
 )
 from fixtures import visit as visit
 from lab import browser as browser
+from nbconvert import HTMLExporter
 from pages import ROOT, SHOTS
 
 pytestmark = pytest.mark.slow
@@ -67,10 +68,15 @@ def test_planted_faults_are_found(planted, found, tmp_path):
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_figures_have_the_alt_text_of_the_notebook(name, site):
     cells = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
-    outputs = [o for cell in cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
     soup = BeautifulSoup((site / "notebooks" / f"{name}.html").read_bytes(), "html.parser")
+    want = []
+    for output in (o for cell in cells for o in cell.get("outputs", [])):
+        if page := "".join(output.get("data", {}).get("text/html", [])):  # sliders and animations
+            want += [image["alt"] for image in BeautifulSoup(page, "html.parser").select("img")]
+        elif "image/png" in output.get("data", {}):
+            want.append(output["metadata"]["image/png"]["alt"])
     shown = [image["alt"] for image in soup.select(".cell_output img")]
-    assert shown == [" ".join(o["metadata"]["image/png"]["alt"].split()) for o in outputs]
+    assert shown == [" ".join(alt.split()) for alt in want] and all(shown)
 
 
 def test_reference_has_every_public_name(site):
@@ -139,6 +145,31 @@ def test_folded_answer_opens(site, visit):
     answer.locator("summary").click()
     assert inside.is_visible()
     assert "$" not in page.locator("details").evaluate_all("all => all.map(e => e.textContent).join()")
+
+
+@pytest.fixture(params=["site", "exported"])
+def sliders(request, site, tmp_path, visit):
+    """The page of notebook 2, as the site has it and as nbconvert writes it, without a kernel."""
+    if request.param == "site":
+        return visit(site, f"notebooks/{NOTEBOOKS[1]}.html")
+    body, _ = HTMLExporter(mathjax_url="").from_filename(str(ROOT / "notebooks" / f"{NOTEBOOKS[1]}.ipynb"))
+    (tmp_path / "page.html").write_text(re.sub(r"<script src=.*?</script>", "", body), encoding="utf-8")
+    return visit(tmp_path, "page.html")
+
+
+def test_sliders_play_without_a_kernel(sliders):
+    player = sliders.locator(".diffgauss-player").first
+    picture, slider = player.locator("img"), player.locator("input").first
+    seen, sources = [], []
+    for key in ("Home", "ArrowRight", "End"):
+        slider.focus()
+        sliders.keyboard.press(key)
+        seen.append(player.locator("output").first.inner_text())
+        sources.append(picture.get_attribute("src"))
+        assert picture.evaluate("e => e.decode().then(() => e.naturalWidth)") > 400
+        assert slider.get_attribute("aria-valuetext") == seen[-1]
+    assert len(set(seen)) == len(set(sources)) == 3
+    player.screenshot(path=SHOTS / "player.png")
 
 
 def test_search_finds_a_term(site, visit):
