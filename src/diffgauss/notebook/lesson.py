@@ -5,6 +5,7 @@ import math
 import platform
 import tomllib
 import warnings
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -14,10 +15,12 @@ from IPython.display import display
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from diffgauss.notebook import written as tasks
 from diffgauss.notebook.solutions import EXERCISES
 
 Verdict = Literal["holds", "partly", "fails"]
 _outcomes: dict[str, bool] = {}
+_written: dict[str, Callable] = {}
 
 
 NEWEST = {
@@ -87,6 +90,36 @@ def check(
         claims.append(f"≥ {above:g}")
     print(f"{'✓' if passed else '✗'} {number}. {text}: {value:.{digits}g} (expected {', '.join(claims)})")
     _outcomes[f"check {number}"] = passed
+
+
+def written(function: Callable) -> Callable:
+    """Say whether a function that the reader wrote is right, wrong or not there yet, and return what to go on with.
+
+    That is the function itself if it agrees with the kernel of its name, and else the kernel, with the same
+    arguments. Raises ValueError for a function whose name is no task's.
+    """
+    found = tasks.compared(function)
+    _written[function.__name__] = function
+    task = tasks.TASKS[function.__name__]
+    if found.state == "right":
+        print(f"✓ {found.line}")
+        return function
+    print(f"{'○' if found.state == 'empty' else '✗'} {found.line}; the cells below go on with {task.name}")
+    return task.kernel
+
+
+def grade(name: str, seed: int = 0) -> None:
+    """Raise AssertionError, with one line, unless the function that was last given to ``written`` is right.
+
+    seed: of the arguments, other than those of the notebook; a function that reaches diffgauss is refused.
+    """
+    if name not in _written:
+        raise AssertionError(f"{name} was not given to dg.lesson.written; run its cell and the one after it")
+    found = tasks.compared(_written[name], seed)
+    if found.state != "right":
+        raise AssertionError(found.line)
+    if borrowed := tasks.borrows(_written[name]):
+        raise AssertionError(f"your {name} uses diffgauss itself ({borrowed}); needs to be written out")
 
 
 def exercise(name: str, answer: Any = None) -> Any:

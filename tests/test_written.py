@@ -1,0 +1,121 @@
+"""What a reader writes: right, wrong and empty functions are told apart, and borrowed ones earn nothing."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import diffgauss as dg
+from diffgauss.notebook import lesson, written
+
+RIGHT = """
+import jax
+import jax.numpy as jnp
+
+def D_M(x, sigma, y):
+    distance = ((x[:, None] - y[None]) ** 2).sum((2, 3, 4))
+    weights = jax.nn.softmax(-distance / (2 * sigma**2), axis=1)
+    return jnp.einsum("bn,nhwc->bhwc", weights, y)
+
+def effective_number(logits):
+    w = jax.nn.softmax(logits, axis=-1)
+    return jnp.exp(-jax.scipy.special.xlogy(w, w).sum(-1))
+
+def D_G(x, sigma, u, U, lam):
+    z = (x - u).reshape(len(x), -1) @ U
+    return u + (z * lam / (lam + sigma**2) @ U.T).reshape(x.shape)
+
+def flow(x, sigma, sigma_next, u, U, lam):
+    z = (x - u).reshape(len(x), -1) @ U
+    return u + (z * jnp.sqrt((lam + sigma_next**2) / (lam + sigma**2)) @ U.T).reshape(x.shape)
+
+def GL(x, y):
+    x, y = x.reshape(len(x), -1), y.reshape(len(y), -1)
+    nearest = jnp.linalg.norm(x[:, None] - y[None], axis=-1).min(1)
+    return (nearest / jnp.linalg.norm(x, axis=1)).mean()
+"""
+WRONG = {
+    "D_M": RIGHT.replace("2 * sigma**2", "sigma**2"),
+    "effective_number": RIGHT.replace("jnp.exp(-jax", "(-jax"),
+    "D_G": RIGHT.replace("lam + sigma**2) @", "lam + sigma) @"),
+    "flow": RIGHT.replace("jnp.sqrt(", "("),
+    "GL": RIGHT.replace(".min(1)", ".mean(1)"),
+}
+
+
+def cell(source, name):
+    scope = {"dg": dg}
+    exec(source, scope)
+    return scope[name]
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    monkeypatch.setattr(lesson, "_written", {})
+
+
+def test_every_task_is_tried_here():
+    assert set(WRONG) == set(written.TASKS)
+
+
+@pytest.mark.parametrize("name", written.TASKS)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_right_one_agrees_and_a_wrong_one_does_not(name, seed):
+    assert written.compared(cell(RIGHT, name), seed).state == "right"
+    found = written.compared(cell(WRONG[name], name), seed)
+    assert found.state == "wrong" and "differs from dg." in found.line
+
+
+@pytest.mark.parametrize("name", written.TASKS)
+def test_the_notebook_goes_on_with_the_kernel(name, capsys):
+    right, wrong = cell(RIGHT, name), cell(WRONG[name], name)
+    assert lesson.written(right) is right and capsys.readouterr().out.startswith(f"✓ your {name} agrees")
+    lesson.grade(name, 7)
+    assert lesson.written(wrong) is written.TASKS[name].kernel
+    assert capsys.readouterr().out.startswith(f"✗ your {name} differs")
+    with pytest.raises(AssertionError, match=f"your {name} differs from"):
+        lesson.grade(name, 7)
+
+
+@pytest.mark.parametrize("body", ["...", "raise NotImplementedError", "pass"])
+def test_an_empty_one_is_said_to_be_empty(body, capsys):
+    empty = cell(f"def D_M(x, sigma, y):\n    {body}", "D_M")
+    assert lesson.written(empty) is written.TASKS["D_M"].kernel
+    assert capsys.readouterr().out == "○ D_M is not written yet; the cells below go on with dg.EmpiricalDenoiser\n"
+    with pytest.raises(AssertionError, match="D_M is not written yet"):
+        lesson.grade("D_M")
+
+
+@pytest.mark.parametrize("body, said", [("return x[0]", "gives shape"), ("return nothing", "raised NameError")])
+def test_other_answers_say_what_is_wrong(body, said):
+    assert said in written.compared(cell(f"def D_M(x, sigma, y):\n    {body}", "D_M")).line
+
+
+KERNEL = "EmpiricalDenoiser.from_data(np.asarray(y))(x, s)"
+BORROWED = [
+    f"def D_M(x, s, y):\n    import numpy as np\n    return dg.{KERNEL}",
+    f"import diffgauss as mine, numpy as np\ndef D_M(x, s, y):\n    return mine.{KERNEL}",
+    f"import numpy as np\ndef D_M(x, s, y):\n    import diffgauss\n    return diffgauss.{KERNEL}",
+    "from diffgauss.denoisers.empirical import EmpiricalDenoiser\nimport numpy as np\n"
+    f"def help(x, s, y):\n    return {KERNEL}\ndef D_M(x, s, y):\n    return help(x, s, y)",
+    "from diffgauss.notebook.written import TASKS\nkernel = TASKS['D_M'].kernel\n"
+    "def D_M(x, s, y, f=kernel):\n    return f(x, s, y)",
+]
+
+
+@pytest.mark.parametrize("source", BORROWED)
+def test_one_that_borrows_the_kernel_earns_nothing(source):
+    lesson.written(cell(source, "D_M"))
+    with pytest.raises(AssertionError, match="your D_M uses diffgauss itself .*; needs to be written out"):
+        lesson.grade("D_M")
+
+
+def test_the_kernel_itself_and_one_that_was_never_given_earn_nothing():
+    with pytest.raises(AssertionError, match="GL was not given to dg.lesson.written"):
+        lesson.grade("GL")
+    assert written.borrows(written.TASKS["GL"].kernel)
+    assert written.borrows(jax.jit(written.TASKS["GL"].kernel))
+    assert not written.borrows(partial(jnp.add, 1))
+    with pytest.raises(ValueError, match="got a function 'velocity'; there are D_M"):
+        lesson.written(dg.velocity)
