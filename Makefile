@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TESTS ?= tests
 
-.PHONY: help run test quick lab colab newest kaggle image lowest browser attack bench notebooks results claims student site slides address constraints clean
+.PHONY: help run test quick lab colab newest kaggle image lowest browser attack bench notebooks results claims student assignment site slides address constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -65,6 +65,9 @@ claims: .venv/.installed  ## write the tables of docs/claims.md from the list of
 
 student: .venv/.installed  ## copies for students, without answers and outputs, in build/student
 	$(BIN)/python tools/student.py
+
+assignment: .venv/.installed  ## graded assignments for nbgrader and otter-grader, in build/assignment
+	$(BIN)/python tools/assignment.py
 
 site: .venv/.installed  ## pages of the executed notebooks, results, guides and docstrings, in build/site
 	$(BIN)/python tools/web.py

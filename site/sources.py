@@ -18,7 +18,7 @@ CONTENTS = {
     "Notebooks": [numbered(path) for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))],
     "Findings": ["RESULTS", "docs/claims", "benchmarks/README", "docs/presets"],
     "Teaching": ["teaching/README"],
-    "Reference": ["site/api", "data/README", "data/zoo/README"],
+    "Reference": ["docs/glossary", "docs/jax", "site/api", "data/README", "data/zoo/README"],
     "Project": ["CONTRIBUTING", "CHANGELOG", "SECURITY", "docs/attacks"],
 }
 

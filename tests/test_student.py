@@ -15,10 +15,17 @@ def test_answers_and_outputs_go_and_the_rest_stays(path):
     nbformat.validate(copy)
     pairs = list(zip(whole.cells, copy.cells, strict=True))
     code = [(w, c) for w, c in pairs if w.cell_type == "code"]
-    assert all(w.source == c.source and not c.outputs and c.execution_count is None for w, c in code)
+    assert all(not c.outputs and c.execution_count is None for _, c in code)
+    for w, c in code:
+        if "# BEGIN SOLUTION" in w.source:
+            before, hidden = w.source.split("# BEGIN SOLUTION")
+            assert c.source == before + "...  # write this" + hidden.split("# END SOLUTION")[1]
+        else:
+            assert w.source == c.source
     text = [(w.source, c.source) for w, c in pairs if w.cell_type == "markdown"]
     answers = sum(w.count("<summary>") - w.count("<summary>Hint</summary>") for w, _ in text)
-    assert answers >= 6 and sum(c.count(student.BLANK) for _, c in text) == answers
+    written = sum("# BEGIN SOLUTION" in w.source for w, _ in code)
+    assert answers + written >= 6 and sum(c.count(student.BLANK) for _, c in text) == answers
     assert not [c for _, c in text if "<summary>Answer" in c or "<summary>Discussion" in c]
     for mark in ("<summary>Hint</summary>", "**Predict.**", "## "):
         assert sum(w.count(mark) for w, _ in text) == sum(c.count(mark) for _, c in text)

@@ -168,8 +168,8 @@ def larger(part: dict) -> str:
 {verdicts} (docs/claims.md, “The larger network”). `n60000-small`, 1.4 million weights at full resolution,
 has {loss:.3f} of the held-out loss of D_G (criterion .72). The power spectrum of its samples is within {off} of
 that of held-out images at every frequency from 1 to 14 cycles an image (criterion 20 %). The spectrum does not tell
-it from the small network `n60000`, whose samples are within {small}. The small network goes part of the way that the
-larger one goes from D_G: the slope of D_θ − D_G of the one on that of the other is {slopes}.
+it from the small network `n60000`, whose samples are within {small}. The small network goes part of the way that
+the larger one goes from D_G: the slope of D_θ − D_G of the one on that of the other is {slopes}.
 
 """
 

@@ -1,4 +1,4 @@
-"""Write the notebooks as students get them: no outputs, no answers; checks, hints and exercises stay.
+"""Write the notebooks as students get them: no outputs, answers or solutions; checks, hints and exercises stay.
 
 python tools/student.py [--out build/student]
 """
@@ -14,14 +14,17 @@ from nbformat import NotebookNode
 
 FOLDED = re.compile(r"<details><summary>(?!Hint<).*?</details>", re.DOTALL)
 BLANK = "*Your answer:*"
+SOLUTION = re.compile(r"^( *)# BEGIN SOLUTION\n.*?^\1# END SOLUTION$", re.DOTALL | re.MULTILINE)
+EMPTY = r"\1...  # write this"
 
 
 def student(notebook: NotebookNode) -> NotebookNode:
-    """The notebook without outputs, and a blank line in place of each folded part that is no hint."""
+    """The notebook without outputs, and a blank line in place of each solution and each fold that is no hint."""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = FOLDED.sub(BLANK, cell.source)
         else:
+            cell.source = SOLUTION.sub(EMPTY, cell.source)
             cell.outputs, cell.execution_count = [], None
     return notebook
 

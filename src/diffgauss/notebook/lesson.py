@@ -122,6 +122,15 @@ def grade(name: str, seed: int = 0) -> None:
         raise AssertionError(f"your {name} uses diffgauss itself ({borrowed}); needs to be written out")
 
 
+def predicted(guess: Any, truth: Any, text: str) -> None:
+    """Print a reader's prediction beside what was measured. guess: None if none was entered; text: of what."""
+    shown = truth if isinstance(truth, str) else f"{float(truth):.4g}"
+    if guess is None:
+        print(f"No prediction yet: set `guess` and run the cell again. ({text[0].upper()}{text[1:]})")
+    else:
+        print(f"{text[0].upper()}{text[1:]}: you predicted {guess}; it is {shown}.")
+
+
 def exercise(name: str, answer: Any = None) -> Any:
     """Say whether an answer is not attempted, right, or needs a hint; return the reference, so Run-all goes on.
 
