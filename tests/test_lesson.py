@@ -75,13 +75,21 @@ def test_nbval_sees_all_but_the_measured_digits(capsys):
     """The pattern of tools/nbval.cfg makes one line of all values that pass, and leaves the mark alone."""
     rules = configparser.ConfigParser()
     rules.read(ROOT / "tools" / "nbval.cfg", encoding="utf-8")
-    ((_, rule),) = [(name, rules[name]) for name in rules.sections()]
+    rule, other = (rules[name] for name in rules.sections())
     seen = []
     for value in (0.5123456, 0.5, 4e-1, 0.6):
         lesson.check("2b", value, 0.5, tol=0.05, text="share (in %): what")
         seen.append(re.sub(rule["regex"], rule["replace"], capsys.readouterr().out))
     assert seen[0] == seen[1] == "✓ 2b. share (in %): what: MEASURED (expected 0.5 ± 0.05)\n"
     assert seen[2] == seen[3] and seen[2][0] == "✗"
+    lines = [
+        "✓ your GL agrees with it: largest difference 3e-08 (allowed 1e-4)",
+        "✗ your GL: largest difference 2 (allowed 1e-4)",
+    ]
+    assert [re.sub(other["regex"], other["replace"], line) for line in lines] == [
+        "✓ your GL agrees with it: largest difference MEASURED (allowed 1e-4)",
+        "✗ your GL: largest difference MEASURED (allowed 1e-4)",
+    ]
 
 
 @pytest.mark.parametrize("arguments", [{}, {"quoted": 1.0}, {"tol": 0.1}, {"tol": 0.1, "below": 1.0}])

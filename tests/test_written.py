@@ -99,6 +99,8 @@ BORROWED = [
     f"import numpy as np\ndef D_M(x, s, y):\n    import diffgauss\n    return diffgauss.{KERNEL}",
     "from diffgauss.denoisers.empirical import EmpiricalDenoiser\nimport numpy as np\n"
     f"def help(x, s, y):\n    return {KERNEL}\ndef D_M(x, s, y):\n    return help(x, s, y)",
+    "from diffgauss.notebook.written import TASKS\ndef D_M(x, s, y):\n    return TASKS['D_M'].kernel(x, s, y)",
+    f"import numpy as np, sys\ndef D_M(x, s, y):\n    return sys.modules['diffgauss'].{KERNEL}",
     "from diffgauss.notebook.written import TASKS\nkernel = TASKS['D_M'].kernel\n"
     "def D_M(x, s, y, f=kernel):\n    return f(x, s, y)",
 ]

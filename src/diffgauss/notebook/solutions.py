@@ -95,11 +95,6 @@ EXERCISES: dict[str, Exercise] = {
         "Make half an Euler step to (σ + σ')/2, take the velocity there, and use it for the whole step from x.",
     ),
     "1c": _choice("b", "Ask where dx/dσ changes fastest: near the scales of the data, not near σ_max."),
-    "2a": _function(
-        effective_number,
-        (np.array([[0.0, 0.0, 0.0, 0.0], [0.0, -1.0, -2.0, -300.0]], np.float32),),
-        "Take log-weights by jax.nn.log_softmax, form H = −Σ w log w along the last axis, return exp(H).",
-    ),
     "2b": _number(
         float(np.exp(3.5)), 0.01, "The ratio of two weights is exp((d₂² − d₁²)/2σ²); the normalisation cancels."
     ),

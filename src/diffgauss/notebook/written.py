@@ -133,8 +133,7 @@ def borrows(function: Callable) -> str:
         for name, value in _reached(here):
             if name == "diffgauss" or _of_package(value):
                 return name
-            if callable(value):
-                todo.append(value)
+            todo += [value] if callable(value) else []
     return ""
 
 
@@ -147,10 +146,14 @@ def _reached(function: types.FunctionType):
     while codes:
         code = codes.pop()
         codes += [const for const in code.co_consts if isinstance(const, types.CodeType)]
+        texts = [c for c in code.co_consts if isinstance(c, str) and c != function.__doc__]
+        yield from (("diffgauss", text) for text in texts if "diffgauss" in text)  # as for importlib
         for name in code.co_names:
             yield name.split(".")[0], function.__globals__.get(name)
 
 
 def _of_package(value: Any) -> bool:
+    if isinstance(value, dict | list | tuple) and type(value) in (dict, list, tuple):
+        return any(map(_of_package, value.values() if isinstance(value, dict) else value))
     module = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
     return isinstance(module, str) and module.split(".")[0] == "diffgauss"

@@ -1,0 +1,142 @@
+"""The graded assignments, with nbgrader and otter-grader themselves: what right, wrong and borrowed answers earn."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import assignment
+import nbformat
+import pytest
+import student
+
+pytestmark = pytest.mark.slow
+ROOT, NAME = assignment.ROOT, "02_optimal_denoiser"
+GRADERS = ["nbgrader==0.9.6", "otter-grader==7.0.0"]
+SCORES = f"""
+import json
+from nbgrader.api import Gradebook
+with Gradebook("sqlite:///gradebook.db") as book:
+    found = {{s.student.id: {{g.cell.name.removeprefix("test_"): g.score for n in s.notebooks for g in n.grades}}
+             for s in book.assignment_submissions("{NAME}")}}
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def graders() -> Path:
+    """An environment with both graders, which also sees this one's packages; made once."""
+    where = ROOT / "build" / "graders"
+    done = where / ".installed"
+    if not done.exists() or done.read_text(encoding="utf-8") != " ".join(GRADERS):
+        subprocess.run([sys.executable, "-m", "venv", "--clear", where], check=True)
+        subprocess.run([where / "bin" / "python", "-m", "pip", "install", "-q", *GRADERS], check=True)
+        (site,) = where.glob("lib/python*/site-packages")
+        ours = [sysconfig.get_path("purelib"), ROOT / "src"]
+        (site / "ours.pth").write_text("\n".join(map(str, ours)) + "\n", encoding="utf-8")
+        done.write_text(" ".join(GRADERS), encoding="utf-8")
+    return where / "bin"
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """The cells of a notebook that its questions need: the set-up, the imports and the questions."""
+    book = nbformat.read(ROOT / "notebooks" / f"{NAME}.ipynb", as_version=4)
+    asked = assignment.questions(book)
+    needed = [
+        cell for k, cell in enumerate(book.cells)
+        if cell.cell_type == "code" and (k in asked or "setup" in cell.metadata.get("tags", []) or k == 2)
+    ]  # fmt: skip
+    book.cells = needed
+    return book
+
+
+def run(*command, cwd):
+    bin = str(Path(command[0]).parent)
+    env = os.environ | {"PATH": f"{bin}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(list(map(str, command)), cwd=cwd, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return done.stdout
+
+
+def sources(book) -> dict[str, str]:
+    """What each question's cell holds."""
+    return {name: book.cells[k].source for k, name in assignment.questions(book).items()}
+
+
+def answered(path: Path, whole, states: dict[str, str]):
+    """The student's copy with each question answered in the way that states says."""
+    book, right = nbformat.read(path, as_version=4), sources(whole)
+    for cell in book.cells:
+        for name in assignment.NAME.findall(cell.source) if cell.cell_type == "code" else []:
+            assert "write this" in cell.source or "YOUR CODE" in cell.source or "..." in cell.source
+            if states[name] == "right":
+                cell.source = right[name]
+            if states[name] == "wrong":
+                cell.source = re.sub(r"return (.*)\n    # END", r"return 2 * (\1)\n    # END", right[name])
+            if states[name] == "borrowed":
+                cell.source = (
+                    f"def {name}(*a):\n    from diffgauss.notebook.written import TASKS\n"
+                    f"    return TASKS['{name}'].kernel(*a)\n{name} = dg.lesson.written({name})"
+                )
+    return book
+
+
+def test_nbgrader_marks_each_question(graders, whole, tmp_path):
+    course, names = tmp_path, list(sources(whole))
+    source = course / "source" / NAME
+    source.mkdir(parents=True)
+    nbformat.write(assignment.nbgrader(whole, seed=11), source / f"{NAME}.ipynb")
+    (course / "nbgrader_config.py").write_text(assignment.CONFIG, encoding="utf-8")
+    run(graders / "nbgrader", "generate_assignment", NAME, "--create", cwd=course)
+    released = course / "release" / NAME / f"{NAME}.ipynb"
+    text = released.read_text(encoding="utf-8")
+    assert (
+        "seed=11" not in text and "softmax(-distance" not in text and text.count("dg.lesson.grade(") == len(names)
+    )
+    for state in ("right", "wrong", "empty", "borrowed"):
+        folder = course / "submitted" / state / NAME
+        folder.mkdir(parents=True)
+        nbformat.write(answered(released, whole, dict.fromkeys(names, state)), folder / f"{NAME}.ipynb")
+    run(graders / "nbgrader", "autograde", NAME, "--create", cwd=course)
+    scores = json.loads(run(graders / "python", "-c", SCORES, cwd=course).splitlines()[-1])
+    assert scores == {
+        state: dict.fromkeys(names, float(state == "right")) for state in ("right", "wrong", "empty", "borrowed")
+    }
+
+
+def test_otter_marks_each_question(graders, whole, tmp_path):
+    names = list(sources(whole))
+    states = dict(zip(names, ["right", "wrong", "empty", "borrowed", "right"], strict=True))
+    nbformat.write(assignment.otter(whole, seed=11), tmp_path / f"{NAME}.ipynb")
+    run(graders / "otter", "assign", f"{NAME}.ipynb", "dist", "--no-pdfs", cwd=tmp_path)  # also runs the tests
+    released = tmp_path / "dist" / "student" / f"{NAME}.ipynb"
+    assert "seed=11" not in "".join(
+        p.read_text(encoding="utf-8") for p in released.parent.rglob("*") if p.is_file()
+    )
+    (tmp_path / "work").mkdir()
+    nbformat.write(answered(released, whole, states), tmp_path / "work" / f"{NAME}.ipynb")
+    (archive,) = (tmp_path / "dist" / "autograder").glob("*.zip")
+    said = run(graders / "otter", "run", "-a", archive, f"{NAME}.ipynb", cwd=tmp_path / "work")
+    found = dict(re.findall(r"(?m)^\d+ +(\w+) +([\d.]+) +1\.0$", said))
+    assert {name: float(score) for name, score in found.items()} == {
+        name: float(state == "right") for name, state in states.items()
+    }, said
+
+
+def test_the_command_writes_copies_and_sources(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["assignment.py", "--out", str(tmp_path), "--seed", "5"])
+    assert assignment.main() == 0
+    made = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
+    assert {f"student/{p.name}" for p in (ROOT / "notebooks").glob("[0-9]*.ipynb")} <= made
+    assert {f"nbgrader/source/{NAME}/{NAME}.ipynb", f"otter/{NAME}.ipynb", "nbgrader/nbgrader_config.py"} <= made
+    copy = nbformat.read(tmp_path / "student" / f"{NAME}.ipynb", as_version=4)
+    assert not any("BEGIN SOLUTION" in c.source for c in copy.cells)
+    assert sum("...  # write this" in c.source for c in copy.cells) == len(sources(nbformat.read(
+        ROOT / "notebooks" / f"{NAME}.ipynb", as_version=4
+    )))  # fmt: skip
+    assert student.BLANK in "".join(c.source for c in copy.cells)
+    assert "1 notebooks with questions" in capsys.readouterr().out
