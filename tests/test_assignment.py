@@ -1,4 +1,4 @@
-"""The graded assignments, with nbgrader and otter-grader themselves: what right, wrong and borrowed answers earn."""
+"""The graded assignments, by nbgrader and otter-grader themselves: what right, wrong and borrowed answers earn."""
 
 import json
 import os
