@@ -21,8 +21,8 @@ RECORDED: dict[str, Verdict] = {
 """The verdicts as they were read, written by hand: a run that comes to another fails."""
 WHY = {
     "C2 colour": "memorization has begun but not come far: of the network of 256 images {copies:.0%} of the "
-    "samples are copies after {steps} steps, {before:.0%} after {earlier}; networks of many images copy none. C2w has a wider "
-    "one",
+    "samples are copies after {steps} steps, {before:.0%} after {earlier}; networks of many images copy none. "
+    "C2w has a wider one",
     "C5 colour": "the two maps are close, but the ten leading singular vectors match the components at "
     "σ = {aligned} only: below, the leading values come together near 1 and fix no order; above, W is small and "
     "perhaps under-trained",

@@ -20,7 +20,7 @@ def shown(monkeypatch):
 def numbered(monkeypatch):
     """Each frame's picture is its number."""
     count = iter(range(1000))
-    monkeypatch.setattr(widgets, "png", lambda fig: bytes([next(count)]))
+    monkeypatch.setattr(widgets, "png", lambda fig, scale: bytes([next(count)]))
 
 
 def test_every_combination_is_drawn_once_before_any_slider_moves(shown, numbered):

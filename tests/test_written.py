@@ -13,6 +13,25 @@ RIGHT = """
 import jax
 import jax.numpy as jnp
 
+def score(x, sigma, centres, shares, width):
+    v = width**2 + sigma**2
+    logits = jnp.log(shares) - ((x[:, None] - centres) ** 2).sum(-1) / (2 * v)
+    return (jax.nn.softmax(logits)[..., None] * (centres - x[:, None]) / v).sum(1)
+
+def velocity(D, x, sigma):
+    return (x - D(x, sigma)) / sigma
+
+def euler(D, x, sigma, sigma_next):
+    return x + (sigma_next - sigma) * velocity(D, x, sigma)
+
+def heun(D, x, sigma, sigma_next):
+    h, v = sigma_next - sigma, velocity(D, x, sigma)
+    return x + h * (v + velocity(D, x + h * v, sigma_next)) / 2
+
+def grid(n, top, bottom, rho):
+    i = jnp.arange(n)
+    return (top ** (1 / rho) + i / (n - 1) * (bottom ** (1 / rho) - top ** (1 / rho))) ** rho
+
 def D_M(x, sigma, y):
     distance = ((x[:, None] - y[None]) ** 2).sum((2, 3, 4))
     weights = jax.nn.softmax(-distance / (2 * sigma**2), axis=1)
@@ -36,6 +55,11 @@ def GL(x, y):
     return (nearest / jnp.linalg.norm(x, axis=1)).mean()
 """
 WRONG = {
+    "score": RIGHT.replace(" / v).sum(1)", " / sigma**2).sum(1)"),
+    "velocity": RIGHT.replace("(x - D(x, sigma)) / sigma", "D(x, sigma) / sigma"),
+    "euler": RIGHT.replace("x + (sigma_next - sigma)", "x - (sigma_next - sigma)"),
+    "heun": RIGHT.replace("sigma_next)) / 2", "sigma)) / 2"),
+    "grid": RIGHT.replace("/ (n - 1)", "/ n"),
     "D_M": RIGHT.replace("2 * sigma**2", "sigma**2"),
     "effective_number": RIGHT.replace("jnp.exp(-jax", "(-jax"),
     "D_G": RIGHT.replace("lam + sigma**2) @", "lam + sigma) @"),
@@ -64,7 +88,7 @@ def test_every_task_is_tried_here():
 def test_a_right_one_agrees_and_a_wrong_one_does_not(name, seed):
     assert written.compared(cell(RIGHT, name), seed).state == "right"
     found = written.compared(cell(WRONG[name], name), seed)
-    assert found.state == "wrong" and "differs from dg." in found.line
+    assert found.state == "wrong" and f"differs from {written.TASKS[name].name}" in found.line
 
 
 @pytest.mark.parametrize("name", written.TASKS)
@@ -119,5 +143,5 @@ def test_the_kernel_itself_and_one_that_was_never_given_earn_nothing():
     assert written.borrows(written.TASKS["GL"].kernel)
     assert written.borrows(jax.jit(written.TASKS["GL"].kernel))
     assert not written.borrows(partial(jnp.add, 1))
-    with pytest.raises(ValueError, match="got a function 'velocity'; there are D_M"):
-        lesson.written(dg.velocity)
+    with pytest.raises(ValueError, match="got a function 'sample'; there are score"):
+        lesson.written(dg.sample)

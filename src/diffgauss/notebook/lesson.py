@@ -172,7 +172,7 @@ class Listed(NamedTuple):
     """An entry of claims.toml: the claim, the paper's number, and what decides it.
 
     criterion: holds when; partly: partly when, empty where a claim holds or fails; section: its heading in
-    docs/claims.md; judged: the networks of that section are trained.
+    docs/claims.md; judged: its networks are trained.
     """
 
     id: str
@@ -197,11 +197,11 @@ LIST = Path(__file__).with_name("claims.toml")
 def listed(path: Path = LIST) -> dict[str, Listed]:
     """The claims of the list by id, in its order. Raises ValueError for an id that it has twice."""
     page = tomllib.loads(path.read_text(encoding="utf-8"))
-    later, found = page["not_yet_judged"], {}
+    later, found = set(page["not_yet_judged"]), {}
     for entry in page["claim"]:
         if entry["id"] in found:
             raise ValueError(f"{path.name}: got {entry['id']!r} twice; needs one entry a claim")
-        found[entry["id"]] = Listed(**entry, judged=entry["section"] not in later)
+        found[entry["id"]] = Listed(**entry, judged=not later & {entry["section"], entry["id"]})
     return found
 
 

@@ -48,10 +48,10 @@ def show(fig: Figure, alt: str, *, paper: str = "") -> None:
     display({"image/png": png(fig), "text/plain": alt}, raw=True, metadata={"image/png": about})
 
 
-def png(fig: Figure) -> bytes:
-    """The figure as PNG bytes of 2·DPI pixels an inch, in 64 greys or, if it has colours, in at most 256."""
+def png(fig: Figure, scale: float = 2) -> bytes:
+    """The figure as PNG bytes of scale·DPI pixels an inch, in 64 greys or, if it has colours, in at most 256."""
     buffer = io.BytesIO()
-    _compact(_drawn(fig, 2 * DPI)).save(buffer, format="png", optimize=True)
+    _compact(_drawn(fig, round(scale * DPI))).save(buffer, format="png", optimize=True)
     return buffer.getvalue()
 
 

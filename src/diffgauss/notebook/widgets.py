@@ -48,7 +48,7 @@ def explorer(
     for values in itertools.product(*options.values()):
         fig, ax = figure(size=size)
         draw(ax, *values)
-        frames[values] = png(fig)
+        frames[values] = png(fig, scale=1.0)  # there may be many
     sliders = {
         name: ipywidgets.SelectionSlider(
             options=[(str(v), v) for v in values], description=name, continuous_update=False

@@ -18,6 +18,8 @@ from diffgauss.denoisers.empirical import EmpiricalDenoiser
 from diffgauss.denoisers.gaussian import GaussianDenoiser
 from diffgauss.measures.distance import generalization
 from diffgauss.notebook.solutions import effective_number
+from diffgauss.ode import euler, heun, velocity
+from diffgauss.schedule import karras_sigmas
 
 EMPTY = "..."
 """The statement of a function that is not written yet."""
@@ -55,6 +57,35 @@ def _distance(x, y):
     return generalization(np.asarray(x), np.asarray(y)).GL
 
 
+def _score(x, sigma, centres, shares, width):
+    def log_p(x):
+        return jax.nn.logsumexp(jnp.log(shares) - ((x[None] - centres) ** 2).sum(-1) / (2 * (width**2 + sigma**2)))
+
+    return jax.vmap(jax.grad(log_p))(x)
+
+
+def _grid(n, top, bottom, rho):
+    return karras_sigmas(int(n), sigma_max=float(top), sigma_min=float(bottom), rho=float(rho))
+
+
+def _clusters(rng: np.random.Generator) -> tuple:
+    x, centres = rng.normal(0, 2, (5, 2)).astype("f4"), rng.normal(0, 1, (3, 2)).astype("f4")
+    return x, np.float32(rng.uniform(0.5, 2)), centres, rng.dirichlet(np.ones(3)).astype("f4"), np.float32(0.2)
+
+
+def _bend(x, sigma):
+    return jnp.tanh(x) / (1 + sigma)
+
+
+def _step(rng: np.random.Generator) -> tuple:
+    return (
+        jax.tree_util.Partial(_bend),
+        _images(rng, 3),
+        np.float32(rng.uniform(2, 3)),
+        np.float32(rng.uniform(1, 2)),
+    )
+
+
 def _images(rng: np.random.Generator, k: int) -> np.ndarray:
     return rng.uniform(-1, 1, (k, 4, 4, 1)).astype(np.float32)
 
@@ -65,6 +96,16 @@ def _moments(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 TASKS = {
+    "score": Task(_score, "jax.grad of the log density", _clusters, 1e-3),
+    "velocity": Task(velocity, "dg.velocity", lambda rng: _step(rng)[:3], 1e-4),
+    "euler": Task(euler, "dg.euler", _step, 1e-4),
+    "heun": Task(heun, "dg.heun", _step, 1e-4),
+    "grid": Task(
+        _grid,
+        "dg.karras_sigmas",
+        lambda rng: (rng.integers(3, 30), rng.uniform(10, 80), 0.01, rng.uniform(2, 9)),
+        1e-2,
+    ),
     "D_M": Task(
         _empirical,
         "dg.EmpiricalDenoiser",
