@@ -117,7 +117,7 @@ def normalise(notebook: NotebookNode) -> None:
 
 
 def stamp(notebook: NotebookNode, path: Path, seconds: float) -> None:
-    """Write into the card minutes, versions, day and MB, and into README minutes and the tagged figure."""
+    """Write into the card minutes, versions, day and MB, and into README minutes and the tagged figures."""
     packages = ("jax", "numpy", "matplotlib", "ipywidgets")
     versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in packages)
     verified = f"{datetime.date.today().isoformat()}: Python {platform.python_version()}, {versions}"
@@ -133,9 +133,10 @@ def stamp(notebook: NotebookNode, path: Path, seconds: float) -> None:
             line = re.compile(rf"(?m)^(\|[^|]*notebooks/{path.name}[^|]*\|[^|]*\|)[^|]*\|")
             files.write(readme, line.sub(rf"\g<1> {read} + {minutes} |", readme.read_text(encoding="utf-8")))
         if "readme" in tags:
-            (figure,) = [o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})]
-            (ROOT / "docs").mkdir(exist_ok=True)
-            (ROOT / "docs" / "readme.png").write_bytes(base64.b64decode(figure))
+            (data,) = [o.data for o in cell.outputs if {"image/png", "text/html"} & o.get("data", {}).keys()]
+            name = "readme.png" if "image/png" in data else "readme.gif"
+            figure = data.get("image/png") or data["text/html"].split("base64,")[1].split('"')[0]
+            files.write(ROOT / "docs" / name, base64.b64decode(figure))
 
 
 def needs(notebook: NotebookNode) -> set[str]:
