@@ -141,9 +141,11 @@ def skill() -> dict:
     return found
 
 
-def answers(D: dg.Denoiser, x: np.ndarray, s: float) -> np.ndarray:
+def answers(D: dg.Denoiser, x: np.ndarray | jax.Array, s: float) -> np.ndarray:
     """D(x; σ) in blocks, in float64."""
-    return np.concatenate([np.asarray(dg.apply(D, part, np.float32(s)), float) for part in np.array_split(x, 10)])
+    return np.concatenate(
+        [np.asarray(dg.apply(D, part, np.float32(s)), float) for part in np.array_split(np.asarray(x), 10)]
+    )
 
 
 def flagship() -> dict:

@@ -1,6 +1,7 @@
 """How a script in experiments/ or benchmarks/ writes what it measured."""
 
 import json
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def kept(claims: list[Claim]) -> list[dict]:
     return [{field: value for field, value in c._asdict().items() if field not in words} for c in claims]
 
 
-def changed(claims: list[Claim], recorded: dict[str, str]) -> list[str]:
+def changed(claims: list[Claim], recorded: Mapping[str, str]) -> list[str]:
     """A line for each verdict that is not the recorded one, and for each recorded claim that was not judged."""
     lines = [f"{c.id}: got {c.verdict}, recorded {c.recorded}" for c in claims if c.verdict != c.recorded]
     missing = recorded.keys() - {c.id for c in claims}

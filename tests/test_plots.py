@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -186,15 +186,15 @@ def test_a_picture_has_two_pixels_for_each_on_the_page_and_few_colours():
     ramp = np.linspace(-1, 1, 200).reshape(1, 1, 10, 20)
     plots.images(ramp, ax=ax)
     grey = Image.open(io.BytesIO(plots.png(fig)))
-    assert grey.size == (400, 200) and grey.mode == "P" and len(grey.getcolors()) > 40
+    assert grey.size == (400, 200) and grey.mode == "P" and len(np.unique(np.asarray(grey))) > 40
     fig, ax = plots.figure(size=(2.0, 1.0))
     for k, c in enumerate(plots.COLORS.values()):
         ax.plot(X, X + k, color=c)
     colour = Image.open(io.BytesIO(plots.png(fig)))
-    assert colour.mode == "P" and len(colour.getcolors()) <= 256
-    near = [min(np.abs(np.array(c[:3]) - want).max() for _, c in colour.convert("RGB").getcolors(400))
-            for want in (np.array(plots.mpl.colors.to_rgb(c)) * 255 for c in plots.COLORS.values())]  # fmt: skip
-    assert max(near) < 24  # each colour is there
+    assert colour.mode == "P" and len(np.unique(np.asarray(colour))) <= 256
+    there = np.unique(np.asarray(colour.convert("RGB"), float).reshape(-1, 3), axis=0)
+    for c in plots.COLORS.values():
+        assert np.abs(there - 255 * np.array(to_rgb(c))).max(1).min() < 24, c
 
 
 def test_an_animation_has_its_frames_its_times_and_its_description(monkeypatch):
@@ -207,7 +207,7 @@ def test_an_animation_has_its_frames_its_times_and_its_description(monkeypatch):
     assert 'alt="A line &quot;grows&quot;."' in page and 'width="200"' in page
     assert seen["metadata"] == {"text/html": {"alt": 'A line "grows".', "paper": "F2"}}
     gif = Image.open(io.BytesIO(base64.b64decode(page.split("base64,")[1].split('"')[0])))
-    assert gif.n_frames == 3 and gif.size == (200, 100)
+    assert getattr(gif, "n_frames", 1) == 3 and gif.size == (200, 100)
     times, greys = [], []
     for k in range(3):
         gif.seek(k)

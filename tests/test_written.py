@@ -1,6 +1,7 @@
 """What a reader writes: right, wrong and empty functions are told apart, and borrowed ones earn nothing."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -68,8 +69,8 @@ WRONG = {
 }
 
 
-def cell(source, name):
-    scope = {"dg": dg}
+def cell(source, name) -> Any:
+    scope: dict[str, Any] = {"dg": dg}
     exec(source, scope)
     return scope[name]
 

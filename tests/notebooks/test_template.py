@@ -48,7 +48,7 @@ def long_lines(notebook):
             node for node in ast.walk(ast.parse(cell.source))
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) > 30
         ]  # fmt: skip
-        spared = {k for node in texts for k in range(node.lineno, node.end_lineno + 1)}
+        spared = {k for node in texts for k in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
         yield from (s for k, s in enumerate(cell.source.splitlines(), 1) if len(s) > 100 and k not in spared)
 
 
