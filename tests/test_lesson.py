@@ -211,3 +211,14 @@ def test_env_report_warns_once_of_what_was_not_tried(version, said, monkeypatch,
         lesson.env_report()
     assert len(caught) == 1
     assert f"jax {version}" in capsys.readouterr().out
+
+
+def test_a_prediction_is_set_beside_what_was_measured(capsys):
+    lesson.predicted(None, 302.4, "images that D_M averages")
+    lesson.predicted(500, 302.4, "images that D_M averages")
+    lesson.predicted("a", "c", "the best function")
+    assert capsys.readouterr().out.splitlines() == [
+        "No prediction yet: set `guess` and run the cell again. (Images that D_M averages)",
+        "Images that D_M averages: you predicted 500; it is 302.4.",
+        "The best function: you predicted a; it is c.",
+    ]
