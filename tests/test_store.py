@@ -131,8 +131,8 @@ def test_without_network_proxy_or_address_the_line_says_what_to_provide(alone, s
 
 
 def test_what_is_not_shipped_is_never_asked_for(alone, server):
-    with pytest.raises(FileNotFoundError, match="zoo/n60000-small.safetensors is not shipped"):
-        store.path("zoo/n60000-small.safetensors")
+    with pytest.raises(FileNotFoundError, match="zoo/never-trained.safetensors is not shipped"):
+        store.path("zoo/never-trained.safetensors")
     assert not server.asked
 
 
