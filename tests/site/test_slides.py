@@ -62,7 +62,7 @@ def test_the_lecture_has_the_sections_of_its_plan(decks, visit):
     assert (
         sum("Minutes" in t for t in page.locator("section").evaluate_all("all => all.map(e => e.textContent)")) == 7
     )
-    assert any("The minimiser of the training loss" in h for h in headings)
+    assert any("The denoiser that minimises the training loss" in h for h in headings)
 
 
 def test_a_slide_that_is_cut_off_is_found(decks, visit):
