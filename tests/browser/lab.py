@@ -20,10 +20,12 @@ SHOTS = colab.ROOT / "build" / "browser"
 CALM = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 TRACEBACK = '[data-mime-type="application/vnd.jupyter.error"]'
 DONE = """([cells, traceback]) => {
-    const prompts = [...document.querySelectorAll(".jp-CodeCell .jp-InputArea-prompt")].map(e => e.textContent);
+    // A folded cell shows no prompt; those after it do, and cells run in order.
+    const all = [...document.querySelectorAll(".jp-CodeCell")];
+    const prompts = all.map(e => e.querySelector(".jp-InputArea-prompt")?.textContent).filter(p => p !== undefined);
     const failed = document.querySelector(traceback) !== null;
     return !prompts.some(p => p.includes("*"))
-        && (failed || (prompts.length === cells && prompts.every(p => /\\d/.test(p))));
+        && (failed || (all.length === cells && prompts.length > 0 && prompts.every(p => /\\d/.test(p))));
 }"""
 
 
