@@ -38,8 +38,8 @@ WHY = {
     "C6s": "on training images the network is nearer D_G than D_M, but by less than 1.5 times: D_M has stored "
     "these images and returns them",
     "C9as": "p falls from N = 16 to 1000, but 1000 and 3000 are level (.37 and .38)",
-    "F3w": "from width 4 to 8 R² rises instead, for all seeds: the narrowest networks have learnt least; from 8 on it "
-    "falls at each step",
+    "F3w": "from width 4 to 8 R² rises instead, for all seeds: the narrowest networks have learnt least; from 8 on "
+    "it falls at each step",
     "C10s": "width 4 does not raise the agreement at N = 256 by .2 (by .12, −.05 and −.02): it is .74 already at "
     "width 16",
     "Ps": "at σ = 4.07 p of N = 3000 is .61: there D_M of 3000 images is itself a good denoiser; at 1.50 and .470 "
