@@ -163,6 +163,18 @@ def test_show_carries_its_description(monkeypatch):
     assert seen["metadata"]["image/png"]["paper"] == "F2"
 
 
+def test_a_live_figure_takes_the_place_of_the_one_before(monkeypatch):
+    seen = []
+    monkeypatch.setattr(plots, "display", lambda data, **options: seen.append((data, options)))
+    live, other = plots.Live(), plots.Live()
+    for step in (1, 2):
+        live.show(plots.figure()[0], f"A curve after step {step}.")
+    other.show(plots.figure()[0], "Another.")
+    ids = [options["display_id"] for _, options in seen]
+    assert [options["update"] for _, options in seen] == [False, True, False]
+    assert ids[0] == ids[1] != ids[2] and seen[1][0]["text/plain"] == "A curve after step 2."
+
+
 @pytest.mark.parametrize("alt", ["", "  \n"])
 def test_a_figure_without_a_description_is_refused(alt):
     with pytest.raises(ValueError, match="got an empty alt text; needs a sentence"):

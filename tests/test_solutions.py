@@ -12,11 +12,10 @@ PLAUSIBLE_BUT_WRONG = {
     "1a": [36, 18, 37],
     "1b": [euler, lambda D, x, sigma, sigma_next: x],
     "1c": ["a", "c", "", 2],
-    "2b": [3.5, np.exp(7), np.exp(-3.5)],
-    "2c": ["a", "b", "everything"],
+    "2a": [3.5, np.exp(7), np.exp(-3.5)],
+    "2b": ["a", "b", "everything"],
     "3a": [0.25, 0.5, 0.8],
-    "3b": [lambda sigma, sigma_data: 1 / sigma**2, lambda sigma, sigma_data: sigma],
-    "3c": ["a", "c", ""],
+    "3b": ["a", "c", ""],
     "4a": [0, 1, 1.414],
     "4b": [lambda x1, x2, alpha: alpha * x1 + (1 - alpha) * x2, lambda x1, x2, alpha: x1],
     "4c": ["a", "c", 4],
@@ -68,7 +67,7 @@ def test_a_hint_does_not_give_the_number_away():
             assert f"{exercise.reference:g}" not in exercise.hint
 
 
-@pytest.mark.parametrize("name, answer", [("1a", "35"), ("1a", 35), ("1c", " B "), ("2b", np.float32(33.115))])
+@pytest.mark.parametrize("name, answer", [("1a", "35"), ("1a", 35), ("1c", " B "), ("2a", np.float32(33.115))])
 def test_an_answer_may_be_written_in_several_ways(name, answer):
     assert EXERCISES[name].agrees(answer)
 

@@ -54,6 +54,31 @@ def GL(x, y):
     x, y = x.reshape(len(x), -1), y.reshape(len(y), -1)
     nearest = jnp.linalg.norm(x[:, None] - y[None], axis=-1).min(1)
     return (nearest / jnp.linalg.norm(x, axis=1)).mean()
+
+def scalings(sigma, sigma_data):
+    total = sigma**2 + sigma_data**2
+    return sigma_data**2 / total, sigma * sigma_data / jnp.sqrt(total), 1 / jnp.sqrt(total)
+
+def dsm_loss(D, x0, sigma, eps, sigma_data):
+    c_out = scalings(sigma, sigma_data)[1]
+    error = D(x0 + sigma[:, None, None, None] * eps, sigma) - x0
+    return ((error**2).mean((1, 2, 3)) / c_out**2).mean()
+
+@jax.jit
+def train_step(D, moments, x0, sigma, eps, rate):
+    import optax
+    loss, gradient = jax.value_and_grad(dsm_loss)(D, x0, sigma, eps, 0.7)
+    adam = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
+    updates, moments = adam.update(gradient, moments)
+    return optax.apply_updates(D, updates), moments, loss
+
+def average(ema, D, decay):
+    return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, ema, D)
+
+def memorized(samples, images):
+    a, b = samples.reshape(len(samples), -1), images.reshape(len(images), -1)
+    d = jnp.sort(jnp.linalg.norm(a[:, None] - b[None], axis=-1), axis=1)
+    return (d[:, 0] < d[:, 1] / 3).mean()
 """
 WRONG = {
     "score": RIGHT.replace(" / v).sum(1)", " / sigma**2).sum(1)"),
@@ -66,6 +91,11 @@ WRONG = {
     "D_G": RIGHT.replace("lam + sigma**2) @", "lam + sigma) @"),
     "flow": RIGHT.replace("jnp.sqrt(", "("),
     "GL": RIGHT.replace(".min(1)", ".mean(1)"),
+    "scalings": RIGHT.replace("sigma_data**2 / total, sigma", "sigma**2 / total, sigma"),
+    "dsm_loss": RIGHT.replace(" / c_out**2", ""),
+    "train_step": RIGHT.replace("sigma, eps, 0.7)", "sigma, eps, 0.3)"),
+    "average": RIGHT.replace("decay * a + (1 - decay) * b", "decay * b + (1 - decay) * a"),
+    "memorized": RIGHT.replace("d[:, 1] / 3", "d[:, 1] * 3"),
 }
 
 

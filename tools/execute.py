@@ -26,10 +26,13 @@ from nbformat import NotebookNode
 
 from diffgauss import files, zoo
 from diffgauss.data import store
+from diffgauss.zoo.mine import INSTEAD
 
 ROOT = Path(__file__).resolve().parents[1]
 CHECKS = re.compile(r"^(\d+) of (\d+) checks passed$", re.MULTILINE)
 WIDGET = "application/vnd.jupyter.widget-view+json"
+LONG = "long"
+"""The tag of a cell that took more than five seconds when it was last executed."""
 
 
 def main() -> int:
@@ -100,9 +103,11 @@ def normalise(notebook: NotebookNode) -> None:
         "language_info": {"name": "python"},
     })  # fmt: skip
     for cell in notebook.cells:
-        tags = cell.metadata.get("tags")
+        tags = [tag for tag in cell.metadata.get("tags", []) if tag != LONG]
+        if duration(cell) > 5:
+            tags.append(LONG)
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
-        if "hide-input" in (tags or ()):  # folded on the site by the tag, in JupyterLab and in Colab by these
+        if "hide-input" in tags:  # folded on the site by the tag, in JupyterLab and in Colab by these
             cell.metadata |= nbformat.from_dict({"jupyter": {"source_hidden": True}, "cellView": "form"})
         merged = []  # one stream output, however often the kernel flushed
         for output in cell.get("outputs", []):
@@ -110,10 +115,22 @@ def normalise(notebook: NotebookNode) -> None:
                 merged[-1].text += output.text
                 continue
             merged.append(output)
-            if output.get("data", {}).pop(WIDGET, None):  # the page of the same frames needs no kernel
-                output.data["text/plain"] = "Sliders: the figure above shows some of their frames."
+            if output.get("data", {}).pop(WIDGET, None):
+                if "text/html" not in output.data:  # a progress bar, which says nothing afterwards
+                    merged.pop()
+                else:  # the page of the same frames needs no kernel
+                    output.data["text/plain"] = "Sliders over pictures that were drawn beforehand."
         if cell.cell_type == "code":
             cell.outputs = merged
+
+
+def duration(cell: NotebookNode) -> float:
+    """Seconds that a cell took when it was just executed, 0 where nobody looked."""
+    times = cell.metadata.get("execution", {})
+    begin, end = (times.get(name) for name in ("iopub.execute_input", "shell.execute_reply"))
+    if not begin or not end:
+        return 0.0
+    return (datetime.datetime.fromisoformat(end) - datetime.datetime.fromisoformat(begin)).total_seconds()
 
 
 def stamp(notebook: NotebookNode, path: Path, seconds: float) -> None:
@@ -128,7 +145,7 @@ def stamp(notebook: NotebookNode, path: Path, seconds: float) -> None:
             cell.source = row(cell.source, f"run on {os.cpu_count()} cores", f"{minutes} min (measured)")
             cell.source = row(cell.source, "last verified", verified)
             cell.source = row(cell.source, "data", size(needs(notebook)))
-            read = re.findall(r"(?m)^\| read \| (\d+) min", cell.source)[0]
+            read = re.findall(r"\*\*read\*\* (\d+) min", cell.source)[0]
             readme = ROOT / "README.md"
             line = re.compile(rf"(?m)^(\|[^|]*notebooks/{path.name}[^|]*\|[^|]*\|)[^|]*\|")
             files.write(readme, line.sub(rf"\g<1> {read} + {minutes} |", readme.read_text(encoding="utf-8")))
@@ -164,9 +181,14 @@ def needs(notebook: NotebookNode) -> set[str]:
             case "dg.load":
                 split = "t10k" if options.get("split") == "'test'" else "train"
                 images |= {f"{split}-images-idx3"} | ({f"{split}-labels-idx1"} if "classes" in options else set())
-            case "dg.zoo.data":
-                images |= {"train-images-idx3"}
-                images |= {"train-labels-idx1" for name in nets if zoo.run(name).classes}
+            case "dg.zoo.data" | "dg.zoo.held_out" as of:
+                asked = {str(n.value) for n in ast.walk(call) if isinstance(n, ast.Constant)} | nets
+                classes = any(zoo.run(name).classes for name in asked & zoo.entries().keys())
+                splits = ("train", "t10k") if of == "dg.zoo.held_out" else ("train",)
+                kinds = ("images-idx3", "labels-idx1") if classes else ("images-idx3",)
+                images |= {f"{split}-{kind}" for split in splits for kind in kinds}
+            case "dg.zoo.own":
+                nets |= {INSTEAD[str(ast.literal_eval(call.args[0]))]}
             case "data.labels":
                 images |= {"train-labels-idx1"}
     return {f"fashion-mnist/{name}-ubyte.gz" for name in images} | {f"zoo/{name}.safetensors" for name in nets}
@@ -209,12 +231,12 @@ def size(paths: set[str]) -> str:
     parts = [f"{images:.1f} MB of images"] if images else []
     count = len(files_of["zoo"])
     parts += [f"{nets:.1f} MB of {count} network{'s' * (count > 1)}"] if count else []
-    return " and ".join(parts) + ", fetched once where they are not in a checkout"
+    return " and ".join(parts) + ", downloaded once unless you work in a clone of the repository"
 
 
-def row(table: str, name: str, value: str) -> str:
-    """The Markdown table with the second column of the named row replaced."""
-    return re.sub(rf"(?m)^\| {name} \|.*$", f"| {name} | {value} |", table)
+def row(card: str, name: str, value: str) -> str:
+    """The card, a line of ``**name** value`` with dots between, with another value for a name."""
+    return re.sub(rf"(?<=\*\*{name}\*\* )[^·]*?(?= ·|$)", lambda _: value, card)
 
 
 def write(notebook: NotebookNode, path: Path) -> None:

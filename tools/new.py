@@ -19,15 +19,9 @@ CHECK = ["nbval-check-output", "hide-input"]
 PLOT = ["hide-input"]
 SOLUTION = ["solution", "nbval-check-output"]
 
-CARD = """| | |
-|---|---|
-| read | 3 min |
-| run on 2 cores | 0.1 min (measured) |
-| run on a GPU | not measured |
-| data | – |
-| before this | which notebooks, or the one formula of them that is needed |
-| in the papers | authors (year), section or figure |
-| last verified | never |"""
+CARD = """**read** 3 min · **run on 2 cores** 0.1 min (measured) · **run on a GPU** not measured · **data** – · \
+**before this** which notebooks, or the one formula of them that is needed · \
+**in the papers** authors (year), section or figure · **last verified** never"""
 
 FIRST = """import jax
 import jax.numpy as jnp

@@ -63,6 +63,26 @@ def test_notebook_alone_in_an_empty_folder(path, installed, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_reader_s_own_networks_go_along(tmp_path):
+    """Notebook 3 trains and keeps two networks; those after it measure these, with the same checks as the zoo's."""
+    third, *later = PATHS[2:6]
+    book = nbformat.read(third, as_version=4)
+    kept = next(k for k, cell in enumerate(book.cells) if "dg.zoo.keep(" in cell.source)
+    book.cells = book.cells[: kept + 2]  # with the check after it
+    nbformat.write(book, tmp_path / third.name)
+    for path in later:  # what each does with them
+        book = nbformat.read(path, as_version=4)
+        code = [cell for cell in book.cells if cell.cell_type == "code"]
+        own = [cell for cell in code if "own" in cell.metadata.get("tags", [])]
+        assert len(own) >= 2
+        book.cells = [*code[:2], *own, new_code_cell("assert {net.whose for net in mine.values()} == {'yours'}")]
+        nbformat.write(book, tmp_path / path.name)
+    for path in (third, *later):
+        assert not newest.nbval(sys.executable, tmp_path / path.name)
+    assert len(list((tmp_path / "my_networks").iterdir())) == 2
+
+
+@pytest.mark.slow
 def test_a_process_that_takes_more_is_found():
     run = [sys.executable, "-c", MODEST, sys.executable, "-c", "bytearray(b'1') * 3_100_000_000"]
     assert "GB; needs 3 or less" in subprocess.run(run, capture_output=True, text=True).stderr

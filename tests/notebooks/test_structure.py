@@ -111,17 +111,18 @@ def test_title_neighbours_and_card(path, notebook):
         assert neighbour == path or f"({neighbour.name})" in first
     card = tagged(notebook, "card").source
     for row in ("read", "run on 2 cores", "run on a GPU", "data", "before this", "in the papers", "last verified"):
-        assert f"| {row} |" in card
-    minutes = int(re.findall(r"\| read \| (\d+) min", card)[0])
+        assert f"**{row}** " in card
+    assert "\n" not in card
+    minutes = int(re.findall(r"\*\*read\*\* (\d+) min", card)[0])
     words = len(re.sub(r"\$[^$]*\$|https?://\S+", " ", " ".join(prose(notebook))).split())
     assert abs(words / 200 - minutes) <= 2, f"{words} words at 200 a minute"
 
 
 def test_the_card_says_how_much_data_is_loaded(notebook):
-    assert f"| data | {execute.size(execute.needs(notebook))} |" in tagged(notebook, "card").source.splitlines()
+    assert f"**data** {execute.size(execute.needs(notebook))} ·" in tagged(notebook, "card").source
     notebook = copy.deepcopy(notebook)
     notebook.cells.append(new_code_cell('n = 1000\ndg.zoo.load(f"sneaker-n{n}")'))
-    assert f"| data | {execute.size(execute.needs(notebook))} |" not in tagged(notebook, "card").source
+    assert f"**data** {execute.size(execute.needs(notebook))} ·" not in tagged(notebook, "card").source
 
 
 def test_one_setup_cell_the_same_everywhere(notebook):
@@ -248,8 +249,8 @@ def test_readme_lists_every_notebook_with_its_minutes():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for path in PATHS:
         card = tagged(nbformat.read(path, as_version=4), "card").source
-        read = re.findall(r"\| read \| (\d+) min", card)[0]
-        run = re.findall(r"\| run on 2 cores \| ([\d.]+) min", card)[0]
+        read = re.findall(r"\*\*read\*\* (\d+) min", card)[0]
+        run = re.findall(r"\*\*run on 2 cores\*\* ([\d.]+) min", card)[0]
         (row,) = [line for line in readme.splitlines() if f"notebooks/{path.name}" in line and line.startswith("|")]
         assert f"| {read} + {run} |" in row
 

@@ -3,9 +3,10 @@
 import ast
 import re
 
+import execute
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from test_structure import PATHS, code, solutions
 
 from diffgauss.notebook import written
@@ -107,6 +108,35 @@ def test_what_readers_write_is_a_task_with_a_short_solution(notebook):
 def test_each_prediction_is_compared(notebook):
     text = "\n".join(c.source for c in code(notebook))
     assert text.count("guess = None") == text.count("dg.lesson.predicted(guess, ") >= 2
+
+
+def silent(notebook):
+    """Cells that took more than five seconds, show no bar, and of which the text above does not say how long."""
+    bars, above, found = {"tqdm"}, "", []
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            above = cell.source
+            continue
+        tree = ast.parse(cell.source)
+        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        if names & bars:
+            bars |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        elif execute.LONG in tags(cell) and not re.search(r"second|minute", above):
+            found.append(cell.source)
+    return found
+
+
+def test_cells_that_take_long_show_progress(notebook):
+    assert not silent(notebook)
+
+
+def test_a_silent_cell_is_found():
+    long = {"tags": [execute.LONG]}
+    train = new_code_cell("def train():\n    return list(tqdm(range(9)))")
+    book = new_notebook(cells=[train, new_code_cell("train()", metadata=long), new_code_cell("f()", metadata=long)])
+    assert silent(book) == ["f()"]
+    book.cells.insert(1, new_markdown_cell("This takes half a minute."))
+    assert not silent(book)
 
 
 def test_folds_hold_no_mathematics(notebook):

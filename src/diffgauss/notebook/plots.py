@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-from IPython.display import display
+from IPython.display import DisplayHandle, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
@@ -35,17 +35,29 @@ def figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (6.0,
         return fig, fig.subplots(rows, columns)
 
 
-def show(fig: Figure, alt: str, *, paper: str = "") -> None:
+def show(fig: Figure, alt: str, *, paper: str = "", **where: Any) -> None:
     """Put the figure into the notebook with its description for those who cannot see it.
 
-    paper: the figures of Li et al. (2024) whose counterpart it is, such as "F2 F3", for RESULTS.md.
-    Raises ValueError for an empty alt.
+    paper: the figures of Li et al. (2024) whose counterpart it is, such as "F2 F3", for RESULTS.md; where:
+    for IPython's display, see ``Live``. Raises ValueError for an empty alt.
     """
     if not alt.strip():
         raise ValueError("got an empty alt text; needs a sentence that says what the figure shows")
     width, height = (round(DPI * inches) for inches in fig.get_size_inches())
     about: dict[str, Any] = {"alt": alt, "width": width, "height": height} | ({"paper": paper} if paper else {})
-    display({"image/png": png(fig), "text/plain": alt}, raw=True, metadata={"image/png": about})
+    display({"image/png": png(fig), "text/plain": alt}, raw=True, metadata={"image/png": about}, **where)
+
+
+class Live:
+    """One picture that is drawn anew while its cell runs, as when a network trains; the last one stays."""
+
+    def __init__(self) -> None:
+        self.handle, self.shown = DisplayHandle(), False
+
+    def show(self, fig: Figure, alt: str) -> None:
+        """Put the figure into the notebook, or in place of the one before. Raises ValueError for an empty alt."""
+        show(fig, alt, display_id=self.handle.display_id, update=self.shown)
+        self.shown = True
 
 
 def png(fig: Figure, scale: float = 2) -> bytes:

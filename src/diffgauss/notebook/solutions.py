@@ -9,7 +9,6 @@ import numpy as np
 
 from diffgauss.core import expand
 from diffgauss.ode import velocity
-from diffgauss.train import weight
 
 
 class Exercise(NamedTuple):
@@ -95,17 +94,12 @@ EXERCISES: dict[str, Exercise] = {
         "Make half an Euler step to (σ + σ')/2, take the velocity there, and use it for the whole step from x.",
     ),
     "1c": _choice("b", "Ask where dx/dσ changes fastest: near the scales of the data, not near σ_max."),
-    "2b": _number(
+    "2a": _number(
         float(np.exp(3.5)), 0.01, "The ratio of two weights is exp((d₂² − d₁²)/2σ²); the normalisation cancels."
     ),
-    "2c": _choice("c", "What does D_M return for x = yᵢ + a little noise, when yᵢ is in the training set?"),
+    "2b": _choice("c", "What does D_M return for x = yᵢ + a little noise, when yᵢ is in the training set?"),
     "3a": _number(0.2, 1e-3, "c_skip = σ_data²/(σ² + σ_data²), and 1.4² is four times 0.7²."),
-    "3b": _function(
-        weight,
-        (np.array([0.1, 0.7, 20.0], np.float32), np.float32(0.7)),
-        "D − x₀ = c_out (F − target), so w = 1/c_out² with c_out = σ σ_data/√(σ² + σ_data²).",
-    ),
-    "3c": _choice("b", "Which denoiser of notebook 2 has a small training loss and a large held-out loss?"),
+    "3b": _choice("b", "Which denoiser of notebook 2 has a small training loss and a large held-out loss?"),
     "4a": _number(
         float(np.sqrt(2) - 1),
         1e-3,

@@ -13,13 +13,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+from jax.tree_util import Partial
 
 from diffgauss.denoisers.empirical import EmpiricalDenoiser
 from diffgauss.denoisers.gaussian import GaussianDenoiser
 from diffgauss.measures.distance import generalization
 from diffgauss.notebook.solutions import effective_number
 from diffgauss.ode import euler, heun, velocity
-from diffgauss.schedule import karras_sigmas
+from diffgauss.schedule import edm_scalings, karras_sigmas
+from diffgauss.train import dsm_loss
 
 EMPTY = "..."
 """The statement of a function that is not written yet."""
@@ -79,7 +82,7 @@ def _bend(x, sigma):
 
 def _step(rng: np.random.Generator) -> tuple:
     return (
-        jax.tree_util.Partial(_bend),
+        Partial(_bend),
         _images(rng, 3),
         np.float32(rng.uniform(2, 3)),
         np.float32(rng.uniform(1, 2)),
@@ -93,6 +96,52 @@ def _images(rng: np.random.Generator, k: int) -> np.ndarray:
 def _moments(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     z = rng.standard_normal((16, 16))
     return _images(rng, 1)[0], np.linalg.qr(z)[0].astype("f4"), np.sort(rng.uniform(0.1, 9, 16))[::-1].astype("f4")
+
+
+def _scalings(sigma, sigma_data):
+    return edm_scalings(sigma, float(sigma_data))[:3]
+
+
+def _dsm_loss(D, x0, sigma, eps, sigma_data):
+    return dsm_loss(D, x0, sigma, eps, float(sigma_data))
+
+
+@jax.jit
+def _train_step(D, moments, x0, sigma, eps, rate):
+    loss, gradient = jax.value_and_grad(dsm_loss)(D, x0, sigma, eps, 0.7)
+    chain = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
+    updates, moments = chain.update(gradient, moments)
+    return optax.apply_updates(D, updates), moments, loss
+
+
+@jax.jit
+def _average(ema, D, decay):
+    return optax.incremental_update(D, ema, 1 - decay)
+
+
+def _memorized(x, y):
+    return generalization(np.asarray(x), np.asarray(y)).memorized
+
+
+def _scaled(a, x, sigma):
+    return a[None] * x / (1 + sigma[:, None, None, None])
+
+
+def _batch(rng: np.random.Generator) -> tuple:
+    """A denoiser of one trained number for each pixel, clean images, levels and noise."""
+    D = Partial(_scaled, rng.uniform(0.1, 0.9, (4, 4, 1)).astype("f4"))
+    return D, _images(rng, 5), rng.uniform(0.2, 3, 5).astype("f4"), rng.standard_normal((5, 4, 4, 1)).astype("f4")
+
+
+def _training(rng: np.random.Generator) -> tuple:
+    D, x0, sigma, eps = _batch(rng)
+    moments = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.0)).init(D)  # type: ignore[arg-type]
+    return D, moments, x0, sigma, eps, np.float32(rng.uniform(0.01, 0.1))
+
+
+def _copies(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    y = _images(rng, 6)
+    return np.concatenate([y[:3] + 0.01 * _images(rng, 3), _images(rng, int(rng.integers(2, 6)))]), y
 
 
 TASKS = {
@@ -131,6 +180,15 @@ TASKS = {
         1e-2,
     ),
     "GL": Task(_distance, "dg.generalization", lambda rng: (_images(rng, 4), _images(rng, 6)), 1e-4),
+    "scalings": Task(
+        _scalings, "dg.edm_scalings", lambda rng: (rng.uniform(0.01, 9, 4).astype("f4"), rng.uniform(0.2, 2)), 1e-4
+    ),
+    "dsm_loss": Task(_dsm_loss, "diffgauss.train.dsm_loss", lambda rng: (*_batch(rng), rng.uniform(0.2, 2)), 1e-4),
+    "train_step": Task(_train_step, "a step of dg.train_steps", _training, 1e-4),
+    "average": Task(
+        _average, "optax.incremental_update", lambda rng: (_batch(rng)[0], _batch(rng)[0], rng.uniform()), 1e-4
+    ),
+    "memorized": Task(_memorized, "dg.generalization", _copies, 1e-4),
 }
 
 
@@ -141,13 +199,13 @@ def compared(function: Callable, seed: int = 0) -> Found:
         raise ValueError(f"got a function {name!r}; there are {', '.join(TASKS)}")
     task = TASKS[name]
     arguments = jax.tree.map(jnp.asarray, task.draw(np.random.default_rng(seed)))
-    want = np.asarray(task.kernel(*arguments))
+    want = _flat(task.kernel(*arguments))
     try:
         with jax.numpy_rank_promotion("allow"):  # NumPy's own rule
             answer = function(*arguments)
         if answer is None or answer is ...:
             return Found("empty", f"{name} is not written yet")
-        got = np.asarray(answer, float)
+        got = _flat(answer)
     except NotImplementedError:
         return Found("empty", f"{name} is not written yet")
     except Exception as error:  # whatever a reader's code raises is an answer that is not right yet
@@ -159,6 +217,12 @@ def compared(function: Callable, seed: int = 0) -> Found:
     if not apart <= task.allowed:
         return Found("wrong", f"your {name} differs from {task.name}: largest difference {line}")
     return Found("right", f"your {name} agrees with {task.name}: largest difference {line}")
+
+
+def _flat(answer: Any) -> np.ndarray:
+    """An array as it is; the leaves of another pytree, such as a network, one after another."""
+    leaves = [np.asarray(leaf, float) for leaf in jax.tree.leaves(answer)]
+    return leaves[0] if len(leaves) == 1 else np.concatenate([leaf.ravel() for leaf in leaves])
 
 
 def borrows(function: Callable) -> str:

@@ -1,5 +1,7 @@
 """The zoo: networks trained once and shipped with their snapshots, because a class cannot wait for them."""
 
+from diffgauss.zoo.mine import keep as keep
+from diffgauss.zoo.mine import own as own
 from diffgauss.zoo.runs import Run as Run
 from diffgauss.zoo.runs import computer as computer
 from diffgauss.zoo.runs import data as data
