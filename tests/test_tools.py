@@ -21,7 +21,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def checkout(tmp_path):
     for name in ("pyproject.toml", "README.md", "CITATION.cff"):
         shutil.copy(ROOT / name, tmp_path)
-    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks", ignore=shutil.ignore_patterns("my_networks"))
     (tmp_path / "src" / "diffgauss" / "data").mkdir(parents=True)
     shutil.copy(ROOT / "src" / "diffgauss" / "data" / "store.py", tmp_path / "src" / "diffgauss" / "data")
     return tmp_path
@@ -86,7 +86,8 @@ def test_normalise_drops_what_differs_from_run_to_run():
     cell = new_code_cell("1", metadata={"tags": ["setup"], "execution": {"iopub.execute_input": "now"}})
     view = {execute.WIDGET: {"model_id": "x"}, "text/plain": "VBox()"}
     cell.outputs = [
-        nbformat.v4.new_output("display_data", data=view),
+        nbformat.v4.new_output("display_data", data=view | {"text/html": "the page of a slider"}),
+        nbformat.v4.new_output("display_data", data=view),  # a bar
         nbformat.v4.new_output("stream", name="stdout", text="a"),
         nbformat.v4.new_output("stream", name="stdout", text="b"),
     ]
@@ -94,8 +95,21 @@ def test_normalise_drops_what_differs_from_run_to_run():
     execute.normalise(book)
     assert set(book.metadata) == {"kernelspec", "language_info"} and book.metadata.kernelspec.name == "python3"
     assert book.cells[0].metadata == {"tags": ["setup"]}
-    assert list(book.cells[0].outputs[0].data) == ["text/plain"]
+    assert set(book.cells[0].outputs[0].data) == {"text/plain", "text/html"}
     assert [o.get("text") for o in book.cells[0].outputs] == [None, "ab"]
+
+
+def test_a_cell_that_took_long_is_tagged_until_it_takes_less():
+    def cell(seconds, *tags):
+        times = {
+            "iopub.execute_input": "2026-11-30T07:00:00.5Z",
+            "shell.execute_reply": f"2026-11-30T07:00:{seconds}Z",
+        }
+        return new_code_cell("1", metadata={"tags": list(tags), "execution": times})
+
+    book = new_notebook(cells=[cell("06.5"), cell("05.0", execute.LONG), new_code_cell("never run")])
+    execute.normalise(book)
+    assert [c.metadata.get("tags") for c in book.cells] == [[execute.LONG], None, None]
 
 
 def test_setup_cell_installs_from_the_checkout_around_it_and_fails_alone(tmp_path):

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from PIL import Image
+from tqdm.auto import tqdm
 
 COLORS = {
     "D_θ": "#0072B2", "D_L": "#009E73", "D_G": "#D55E00", "D_M": "#CC79A7", "data": "#999999", "exact": "#000000",
@@ -85,7 +86,7 @@ def animation(
     if not alt.strip() or len(frames) < 2:
         raise ValueError(f"got {len(frames)} frames and alt {alt!r}; needs at least 2 and a sentence")
     pictures = []
-    for frame in frames:
+    for frame in tqdm(frames, "frames", leave=False):
         fig, ax = figure(size=size)
         draw(ax, frame)
         pictures.append(_drawn(fig, DPI))
@@ -184,6 +185,28 @@ def paths(
     for i in range(states.shape[1]):
         ax.plot(*states[:, i].T, ".-", color=color, linewidth=1, markersize=3, label="path" if i == 0 else None)
     ax.set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
+    return ax
+
+
+def diagram(boxes: Mapping[str, tuple[float, float]], *, across: Sequence[tuple[int, int]] = (), ax: Axes) -> Axes:
+    """Labelled boxes at their places, in columns and rows, each with an arrow to the next one.
+
+    across: pairs of boxes, by number, that have an arrow of another colour; between neighbours in a row it is bent.
+    """
+    frame = {"boxstyle": "round,pad=0.5", "fc": "#dbe9f6", "ec": "0.4"}
+    texts = [
+        ax.text(x, y, name, ha="center", va="center", fontsize=9, bbox=frame) for name, (x, y) in boxes.items()
+    ]
+    places, here = list(boxes.values()), range(len(boxes))
+    for a, b in [*zip(here, here[1:], strict=False), *across]:
+        inside = [y for (x, y) in places[a + 1 : b] if y == places[a][1]]
+        bent = "arc3,rad=-0.35" if inside else "arc3"
+        look = {"arrowstyle": "->", "color": "#0072B2" if (a, b) in across else "0.3", "connectionstyle": bent}
+        look |= {"patchA": texts[a].get_bbox_patch(), "patchB": texts[b].get_bbox_patch()}
+        ax.annotate("", places[b], places[a], arrowprops=look)
+    xs, ys = zip(*places, strict=True)
+    ax.set(xlim=(min(xs) - 0.5, max(xs) + 0.5), ylim=(min(ys) - 0.35, max(ys) + 0.35))
+    ax.set_axis_off()
     return ax
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import ipywidgets
 from IPython.display import Image, display
+from tqdm.auto import tqdm
 
 from diffgauss.notebook.plots import DPI, figure, png
 
@@ -45,7 +46,7 @@ def explorer(
         if len(values) < 2:
             raise ValueError(f"slider {name} has {len(values)} value(s); needs at least 2")
     frames, width = {}, round(DPI * size[0])
-    for values in itertools.product(*options.values()):
+    for values in tqdm(list(itertools.product(*options.values())), "frames", leave=False):
         fig, ax = figure(size=size)
         draw(ax, *values)
         frames[values] = png(fig, scale=1.0)  # there may be many
