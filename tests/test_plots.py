@@ -1,5 +1,6 @@
 import base64
 import io
+import itertools
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -8,6 +9,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 from PIL import Image
 
 from diffgauss.notebook import plots
@@ -173,6 +175,18 @@ def test_a_live_figure_takes_the_place_of_the_one_before(monkeypatch):
     ids = [options["display_id"] for _, options in seen]
     assert [options["update"] for _, options in seen] == [False, True, False]
     assert ids[0] == ids[1] != ids[2] and seen[1][0]["text/plain"] == "A curve after step 2."
+
+
+def test_a_diagram_joins_neighbours_and_bends_round_what_is_between():
+    boxes = {"a": (0.0, 1.0), "b": (1.0, 0.0), "c": (2.0, 0.0), "d": (3.0, 0.0), "e": (4.0, 1.0)}
+    ax = plots.diagram(boxes, across=((0, 4), (1, 3)), ax=axes())
+    arrows = [text for text in ax.texts if isinstance(text, Annotation)]
+    assert [text.get_text() for text in ax.texts if text not in arrows] == list(boxes)
+    joined = [(arrow.get_position(), arrow.xy) for arrow in arrows]  # from, to
+    places = list(boxes.values())
+    assert joined == [*itertools.pairwise(places), (places[0], places[4]), (places[1], places[3])]
+    bent = [arrow.arrowprops["connectionstyle"] != "arc3" for arrow in arrows]
+    assert bent == [False] * 5 + [True]  # nothing stands between the first and the last in their row
 
 
 @pytest.mark.parametrize("alt", ["", "  \n"])

@@ -6,11 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from diffgauss.denoisers.network import EDMDenoiser
-from diffgauss.nets.unet import UNet
 from diffgauss.zoo import checkpoint, shelf
+from diffgauss.zoo.runs import run
 
 FOLDER = Path("my_networks")
 """In the folder where the notebook runs."""
@@ -32,8 +31,7 @@ def keep(name: str, weights: Any, **facts: Any) -> Path:
     name: "many" or "few"; weights: a pytree with the leaves of ``UNet.tiny`` on 28×28×1, in its order; facts: what
     is to be remembered of it. Raises ValueError for another name or other weights.
     """
-    _known(name)
-    like = _untrained()
+    like = _like(name)
     found, wanted = ([leaf.shape for leaf in jax.tree.leaves(tree)] for tree in (weights, like))
     if found != wanted:
         numbers = [sum(int(np.prod(shape)) for shape in shapes) for shapes in (found, wanted)]
@@ -48,17 +46,13 @@ def own(name: str) -> Own:
 
     name: "many", of 3000 sneakers, or "few", of 16. Raises ValueError for another name or a damaged file.
     """
-    _known(name)
-    path = FOLDER / f"{name}.safetensors"
+    like, path = _like(name), FOLDER / f"{name}.safetensors"
     if not path.exists():
         return Own(shelf.load(INSTEAD[name]), f"the zoo's {INSTEAD[name]}")
-    return Own(jax.tree.map(jnp.asarray, checkpoint.load(path, _untrained())), "yours")
+    return Own(jax.tree.map(jnp.asarray, checkpoint.load(path, like)), "yours")
 
 
-def _untrained() -> EDMDenoiser:
-    return EDMDenoiser(UNet.tiny(28, 1, rngs=nnx.Rngs(0)), 0.7)
-
-
-def _known(name: str) -> None:
+def _like(name: str) -> EDMDenoiser:
     if name not in INSTEAD:
         raise ValueError(f"got {name!r}; needs one of {', '.join(INSTEAD)}")
+    return shelf.untrained(run(INSTEAD[name]))
