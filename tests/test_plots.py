@@ -185,7 +185,7 @@ def test_a_diagram_joins_neighbours_and_bends_round_what_is_between():
     joined = [(arrow.get_position(), arrow.xy) for arrow in arrows]  # from, to
     places = list(boxes.values())
     assert joined == [*itertools.pairwise(places), (places[0], places[4]), (places[1], places[3])]
-    bent = [arrow.arrowprops["connectionstyle"] != "arc3" for arrow in arrows]
+    bent = [(arrow.arrowprops or {})["connectionstyle"] != "arc3" for arrow in arrows]
     assert bent == [False] * 5 + [True]  # nothing stands between the first and the last in their row
 
 
