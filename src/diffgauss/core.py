@@ -46,28 +46,21 @@ def checked(f: Any = None, *, static: tuple[str, ...] = (), jit: bool = True) ->
     """
     if f is None:
         return functools.partial(checked, static=static, jit=jit)
-    known = ("x", "x1", "x2", "sigma", "sigma_next", "sigmas", *(("D", "D1", "D2") if jit else ()))
-    names = [(k, name) for k, name in enumerate(inspect.signature(f).parameters) if name in known]
-    compiled = jax.jit(f, static_argnames=static) if jit else f
+    signature, compiled = inspect.signature(f), jax.jit(f, static_argnames=static) if jit else f
 
     @functools.wraps(f)
     def call(*args: Any, **kwargs: Any) -> Any:
-        given: dict[Any, Any] = dict(enumerate(args)) | kwargs
-        x = None
-        for k, name in names:
-            key = name if name in given else k
-            if key not in given:
-                continue
-            if name[0] == "D":
-                check_denoiser(given[key])
-            elif name[0] == "x":
-                given[key] = x = floating(given[key], name)
+        given, x = signature.bind(*args, **kwargs), None
+        for name, value in given.arguments.items():
+            if name in ("x", "x1", "x2"):
+                given.arguments[name] = x = floating(value, name)
+            elif name in ("sigma", "sigma_next"):
+                given.arguments[name] = check_level(value, name, x)
             elif name == "sigmas":
-                check_sigmas(given[key])
-            else:
-                given[key] = check_level(given[key], name, x)
-        own = [given.pop(k) for k in range(len(args))]
-        return compiled(*own, **given)
+                check_sigmas(value)
+            elif name in ("D", "D1", "D2") and jit:
+                check_denoiser(value)
+        return compiled(*given.args, **given.kwargs)
 
     return call
 
