@@ -150,23 +150,17 @@ def check_denoiser(D: Any) -> None:
         raise TypeError(f"got {type(D).__name__}; a denoiser needs to be callable as D(x, sigma)")
     for leaf in jax.tree.leaves(D):
         if not isinstance(leaf, jax.Array | np.ndarray | np.generic | float | int | complex):
-            raise TypeError(
-                f"the denoiser holds a {type(leaf).__name__}, which is not an array; "
-                "wrap a plain function f as jax.tree_util.Partial(f)"
-            )
+            found = f"the denoiser holds a {type(leaf).__name__}, which is not an array"
+            raise TypeError(f"{found}; wrap a plain function f as jax.tree_util.Partial(f)")
 
 
 def check_sigmas(sigmas: ArrayLike) -> None:
     """Raise ValueError unless σ_0 > σ_1 > … > 0 (only where the values are known, so not under a trace)."""
     if np.ndim(sigmas) != 1 or np.size(sigmas) == 0:
         raise ValueError(f"sigmas has shape {np.shape(sigmas)}; a grid needs shape (n,) with n ≥ 1")
-    if isinstance(sigmas, jax.core.Tracer):
-        return
-    grid = np.asarray(sigmas, np.float64)
-    if not (np.isfinite(grid).all() and (grid > 0).all()):
-        raise ValueError(f"sigmas = {grid}; every level needs to be finite and > 0")
-    if not (np.diff(grid) < 0).all():
-        raise ValueError(f"sigmas = {grid}; a grid needs to decrease strictly")
+    check_level(sigmas, "sigmas")
+    if not isinstance(sigmas, jax.core.Tracer) and not (np.diff(np.asarray(sigmas, np.float64)) < 0).all():
+        raise ValueError(f"sigmas = {sigmas}; a grid needs to decrease strictly")
 
 
 def check_points(data: ArrayLike, name: str = "data", *, at_least: int = 1) -> None:
