@@ -57,7 +57,10 @@ def distill(
         own, streams = jax.random.fold_in(key, level), []
         for number, part in enumerate(parts):
             streams.append(moments(D, base, V, data, part, sigma, jax.random.fold_in(own, number), batch))
-        maps.append(_whole(*_solve(streams, ridge), base, V, sigma))
+        both, tau = Moments.sum(streams), ridge
+        if tau is None:
+            tau = choose_ridge(*streams) * float(streams[0].n / both.n)
+        maps.append(_whole(*fit(both, tau), base, V, sigma))
     W, b = (jnp.asarray(np.stack(parts)) for parts in zip(*maps, strict=True))
     return LinearDenoiser(grid, W, b.reshape(-1, *event), V, None if V is None else base)
 
@@ -97,14 +100,6 @@ def pairs(D, base, V, x0, sigma, key):
     z = (y - base.mean[None]).reshape(len(y), -1)
     r = (apply(D, y, sigma) - base(y, sigma)).reshape(z.shape)
     return z if V is None else jnp.matmul(z, V, precision="highest"), r
-
-
-def _solve(streams: list[Moments], ridge: float | None) -> tuple[np.ndarray, np.ndarray]:
-    """The least squares of r on z, with τ chosen on the last stream unless given."""
-    if ridge is not None:
-        return fit(streams[0], ridge)
-    ridge, both = choose_ridge(streams[0], streams[1]), Moments.sum(streams)
-    return fit(both, ridge * float(streams[0].n / both.n))
 
 
 def _whole(A: np.ndarray, a: np.ndarray, base: GaussianDenoiser, V: Array | None, sigma: Array) -> tuple:

@@ -29,7 +29,7 @@ def skill(D: Denoiser, D_G: Denoiser, x0: ArrayLike, sigma: float | Array, *, ke
     ValueError for bad images or level, denoisers that are not finite or change the shape, and D_G without error;
     TypeError for one that is no pytree. The explained share of Wang & Vastola (2024), about D_G and in terms of x₀.
     """
-    return skill_of(*_differences([D], D_G, x0, _noisy(x0, sigma, key), sigma))
+    return skill_of(*_differences([D], D_G, x0, sigma, key))
 
 
 def excess(D: Denoiser, D_G: Denoiser, x0: ArrayLike, sigma: float | Array, *, key: Array) -> Estimate:
@@ -39,7 +39,7 @@ def excess(D: Denoiser, D_G: Denoiser, x0: ArrayLike, sigma: float | Array, *, k
     D_G. Errors of D that have nothing to do with x₀ lower it, so c* ≤ 1 does not exclude a pull towards D_G.
     Arguments, interval and errors as ``skill``; also ValueError where D is D_G.  Ours.
     """
-    return excess_of(*_differences([D], D_G, x0, _noisy(x0, sigma, key), sigma))
+    return excess_of(*_differences([D], D_G, x0, sigma, key))
 
 
 def pull(D1: Denoiser, D2: Denoiser, D_G: Denoiser, x0: ArrayLike, sigma: float | Array, *, key: Array) -> Estimate:
@@ -49,7 +49,7 @@ def pull(D1: Denoiser, D2: Denoiser, D_G: Denoiser, x0: ArrayLike, sigma: float 
     large they are: 1 for no bias, below 1 for a pull towards D_G. Errors that both share raise it. Arguments,
     interval and errors as ``skill``; also ValueError where both are D_G.  Ours.
     """
-    return pull_of(*_differences([D1, D2], D_G, x0, _noisy(x0, sigma, key), sigma))
+    return pull_of(*_differences([D1, D2], D_G, x0, sigma, key))
 
 
 class Position(Estimate):
@@ -66,7 +66,7 @@ def position(D: Denoiser, D_G: Denoiser, D_M: Denoiser, x: ArrayLike, sigma: flo
     step at right angles to the line, and 0/0 counts as 0. The interval is a bootstrap over points. Errors as
     ``skill``; also ValueError where D_M is D_G.  Ours.
     """
-    v, m, _ = _differences([D, D_M], D_G, x, x, sigma)
+    v, m, _ = _differences([D, D_M], D_G, x, sigma)
     return position_of(v, m)
 
 
@@ -148,13 +148,6 @@ def _product(one: tuple[np.ndarray, np.ndarray], two: tuple[np.ndarray, np.ndarr
     return float(((A @ (fresh.zz / fresh.n) * B).sum() + (A @ z) @ b + (B @ z) @ a + a @ b) / len(a))
 
 
-def _noisy(x0: ArrayLike, sigma: float | Array, key: Array) -> np.ndarray:
-    """x = x₀ + σε."""
-    _check([], x0, sigma, at_least=2)
-    clean = np.asarray(x0, jnp.zeros(()).dtype)
-    return clean + clean.dtype.type(sigma) * np.asarray(jax.random.normal(key, clean.shape, clean.dtype))
-
-
 def _check(denoisers: list[Denoiser], x0: ArrayLike, sigma: float | Array, at_least: int) -> None:
     for D in denoisers:
         check_denoiser(D)
@@ -165,12 +158,14 @@ def _check(denoisers: list[Denoiser], x0: ArrayLike, sigma: float | Array, at_le
 
 
 def _differences(
-    denoisers: list[Denoiser], D_G: Denoiser, x0: ArrayLike, x: ArrayLike, sigma: float | Array
+    denoisers: list[Denoiser], D_G: Denoiser, x0: ArrayLike, sigma: float | Array, key: Array | None = None
 ) -> list[Float[np.ndarray, " b d"]]:
-    """D(x; σ) − D_G(x; σ) of each denoiser, and x₀ − D_G(x; σ), in blocks: (b, d) each, in float64."""
-    _check([*denoisers, D_G], x, sigma, at_least=2)
-    clean, noisy = (np.asarray(part, jnp.zeros(()).dtype) for part in (x0, x))
-    level, n, found = jnp.asarray(sigma, noisy.dtype), len(noisy), []
+    """D(x; σ) − D_G(x; σ) of each, and x₀ − D_G(x; σ), in blocks: (b, d), float64. x = x₀ + σε, x₀ for no key."""
+    _check([*denoisers, D_G], x0, sigma, at_least=2)
+    noisy = clean = np.asarray(x0, jnp.zeros(()).dtype)
+    if key is not None:
+        noisy = clean + clean.dtype.type(sigma) * np.asarray(jax.random.normal(key, clean.shape, clean.dtype))
+    level, n, found = jnp.asarray(sigma, clean.dtype), len(clean), []
     for start in range(0, n, BLOCK):
         rows = np.arange(start, start + min(BLOCK, n)) % n  # the last block is filled up: one shape, one trace
         answers = (apply(D, jnp.asarray(noisy[rows]), level) for D in (D_G, *denoisers))

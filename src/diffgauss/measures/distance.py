@@ -125,13 +125,6 @@ def digests(images: ArrayLike) -> list[bytes]:
     return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in np.asarray(images)]
 
 
-def _distinct(data):
-    first = np.unique(digests(data), return_index=True)[1]
-    if len(first) < 2:
-        raise ValueError(f"data holds {len(data)} copies of one image; needs at least two that differ")
-    return data if len(first) == len(data) else np.asarray(data)[np.sort(first)]
-
-
 class Generalization(NamedTuple):
     """GL: the generalization score, 0 for copies; memorized: the share of samples that are near-copies."""
 
@@ -148,7 +141,10 @@ def generalization(samples: ArrayLike, data: ArrayLike, *, block: int = 1024) ->
     Li et al. (2024), Sec. 2 (the ratio of norms); the share: Bonnaire et al. (2025).
     """
     check_points(data, at_least=2)
-    found = nearest(samples, _distinct(data), k=2, block=block)
+    data, first = np.asarray(data), np.unique(digests(data), return_index=True)[1]
+    if len(first) < 2:
+        raise ValueError(f"data holds {len(data)} copies of one image; needs at least two that differ")
+    found = nearest(samples, data if len(first) == len(data) else data[np.sort(first)], k=2, block=block)
     norms = np.linalg.norm(np.asarray(samples, np.float64).reshape(len(found.indices), -1), axis=-1)
     if not norms.all():
         raise ValueError(f"samples[{int(np.argmin(norms))}] has norm 0; GL divides by ‖x‖ and needs it > 0")
