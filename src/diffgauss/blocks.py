@@ -13,8 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from diffgauss import parallel
 
-FAR = 1e15
-"""Half norm of padding, far above those of ``check_points``: weight 0 for σ from 1e-10 to 1e6, and finite."""
+FAR = 1e15  #: half norm of padding, far above that of points: weight 0 for σ from 1e-10 to 1e6, and finite
 
 
 def softmax_mean(

@@ -21,8 +21,7 @@ Sigma = Float[Array, ""] | Float[Array, " b"] | float
 
 T = TypeVar("T")
 
-LARGEST = 1e5
-"""Of a value in data. Images are scaled to [-1, 1]; squares of much larger numbers leave float32."""
+LARGEST = 1e5  #: of a value in data: images are in [-1, 1], and squares of much larger numbers leave float32
 
 
 @runtime_checkable

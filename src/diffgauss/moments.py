@@ -16,8 +16,7 @@ from jaxtyping import Float
 
 from diffgauss import parallel
 
-SMALL = 1e-8
-"""Of the largest eigenvalue: above it, products of points give components orthogonal to 2e-8."""
+SMALL = 1e-8  #: of the largest eigenvalue: above it, products of points give components orthogonal to 2e-8
 
 
 def principal_components(

@@ -17,8 +17,7 @@ from diffgauss.distill import moments
 from diffgauss.estimate import Estimate, bootstrap
 from diffgauss.moments import Moments, fit
 
-BLOCK = 256
-"""Images a call of the denoisers."""
+BLOCK = 256  #: images a call of the denoisers
 
 
 def skill(D: Denoiser, D_G: Denoiser, x0: ArrayLike, sigma: float | Array, *, key: Array) -> Estimate:

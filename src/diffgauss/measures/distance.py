@@ -53,8 +53,7 @@ def gap(
     return float(g.mean()), float(1.96 * g.std() / k**0.5)
 
 
-ROWS = 4096
-"""Images on the device at a time."""
+ROWS = 4096  #: images on the device at a time
 
 
 class Nearest(NamedTuple):

@@ -9,8 +9,7 @@ from numpy.typing import ArrayLike
 
 from diffgauss.core import Denoiser, Points, Sigma, check_event, checked
 
-HALF = 2**-0.5
-"""α = β = 1/√2, the mixture that equation 8 is reported for."""
+HALF = 2**-0.5  #: α = β = 1/√2, the mixture that equation 8 is reported for
 
 
 def linearity(
