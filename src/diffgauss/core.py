@@ -13,11 +13,8 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-Points = Float[Array, " b *event"]
-"""A batch of b points, images or whatever an event is."""
-
-Sigma = Float[Array, ""] | Float[Array, " b"] | float
-"""A noise level: one for the whole batch, or one for each of its b members."""
+Points = Float[Array, " b *event"]  #: a batch of b points, images or whatever an event is
+Sigma = Float[Array, ""] | Float[Array, " b"] | float  #: a level for the batch, or one for each of its b points
 
 T = TypeVar("T")
 
@@ -38,10 +35,9 @@ class Denoiser(Protocol):
 def checked(f: Any = None, *, static: tuple[str, ...] = (), jit: bool = True) -> Any:
     """Decorator: ``jax.jit``, or with jit=False none, after a look at the arguments, which it knows by their names.
 
-    x, x1, x2: lists become arrays, integers and half precision the default one, in which all is computed. static:
-    names of hashable arguments. Raises ValueError for a sigma or sigma_next that is neither () nor (b,) and, where
-    its value is known, so not under a trace, not finite and > 0 (sigma_next: ≥ 0); as ``check_sigmas`` for sigmas
-    and, under jit, as ``check_denoiser`` for D, D1 and D2.
+    static: names of hashable arguments. x, x1, x2: lists become arrays; integers and half precision, the default
+    precision. Raises ValueError for a sigma or sigma_next that is neither () nor (b,) or, where its value is known,
+    not finite and > 0 (sigma_next: ≥ 0); as ``check_sigmas`` for sigmas and, under jit, ``check_denoiser`` for D.
     """
     if f is None:
         return functools.partial(checked, static=static, jit=jit)
@@ -104,9 +100,8 @@ def apply(D: Denoiser, x: Points, sigma: Sigma) -> Points:
 def pytree(cls: type[T]) -> type[T]:
     """Class decorator: a frozen dataclass that is a JAX pytree.
 
-    A field made with ``static()`` is part of the structure (a new value means a new trace); all others are
-    leaves or subtrees. Unflattening bypasses ``__init__``, so a constructor may validate and still survive
-    ``vmap``, ``eval_shape`` and ``.lower``, which rebuild the object around things that are not arrays.
+    A new value of a field made with ``static()`` means a new trace. Unflattening bypasses ``__init__``: a class
+    may validate, though ``vmap``, ``eval_shape`` and ``.lower`` rebuild objects around things that are no arrays.
     """
     data_class = dataclasses.dataclass(frozen=True, eq=False)(cls)  # type: ignore[type-var]
     fields = dataclasses.fields(data_class)  # type: ignore[arg-type]
@@ -133,10 +128,7 @@ def static() -> Any:
 
 
 def expand(sigma: Sigma, x: Points) -> Float[Array, "..."]:
-    """σ as an array that broadcasts against x: () → (1, …, 1), (b,) → (b, 1, …, 1).
-
-    Raises ValueError when σ is neither one level nor one for each member of the batch.
-    """
+    """σ as an array (1, …, 1) or (b, 1, …, 1), to go with x. Raises ValueError unless σ is () or (b,)."""
     level = jnp.asarray(sigma, x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else float)
     if level.ndim > 1 or (level.ndim == 1 and level.shape[0] != x.shape[0]):
         raise ValueError(f"sigma has shape {level.shape}; a batch x of shape {x.shape} needs () or ({x.shape[0]},)")

@@ -60,13 +60,11 @@ class Position(Estimate):
 def position(D: Denoiser, D_G: Denoiser, D_M: Denoiser, x: ArrayLike, sigma: float | Array) -> Position:
     """p = E⟨D − D_G, D_M − D_G⟩ / E‖D_M − D_G‖² over *noisy* points x: 0 is D_G, 1 is D_M. Equation 35.
 
-    x: (b, *event), b ≥ 2, noisy at the level sigma; from training images to tell how near D is to memory. At high σ
-    D_M and D_G coincide and p means little. The field off is 1 − p² E‖D_M − D_G‖²/E‖D − D_G‖², from 0 to 1: 1 is a
-    step at right angles to the line, and 0/0 counts as 0. The interval is a bootstrap over points. Errors as
-    ``skill``; also ValueError where D_M is D_G.  Ours.
+    x: (b, *event), b ≥ 2, noisy at sigma; of training images to tell how near D is to memory. At high σ, where D_M
+    and D_G coincide, p means little. off = 1 − p² E‖D_M − D_G‖²/E‖D − D_G‖², from 0 to 1, is 1 for a step at right
+    angles to the line, 0 for 0/0. Interval, errors as ``skill``; also ValueError where D_M is D_G.  Ours.
     """
-    v, m, _ = _differences([D, D_M], D_G, x, sigma)
-    return position_of(v, m)
+    return position_of(*_differences([D, D_M], D_G, x, sigma)[:2])
 
 
 def skill_of(v: np.ndarray, g: np.ndarray) -> Estimate:
@@ -103,14 +101,12 @@ def linear_distance(
 ) -> LinearDistance:  # fmt: skip
     """E‖D_L(x; σ) − D_G(x; σ)‖²/d, unbiased: the mean of ⟨L₁, L₂⟩/d of two independent fits. Equation 36.
 
-    L₁ and L₂ are the plain least squares (equation 5, no ridge) of D − D_G on x, each from two fifths of the images
-    x0 (b, *event), and x comes from the last fifth; samples: noisy points for each of the three. The error of one
-    fit has nothing to do with that of the other, so what each adds to its own square cancels in the mean of the
-    product, which may be below 0. nmse is the same of the weights, over those of D_G (equation 10). The interval is
-    the value ± 2 standard errors of a jackknife that leaves out one of so many groups of images at a time
-    (a bootstrap would refit a hundred times). A fold needs thousands of images at middle levels, or it is wide.
-    Raises ValueError for fewer than 5·groups images, samples < d + 2 or groups < 2, and as ``skill``.  Ours; after
-    Li et al. (2024), Eq. 5.
+    L₁ and L₂ are plain least squares (equation 5, no ridge) of D − D_G on x, each from two fifths of the images x0
+    (b, *event); x is of the last fifth; samples: noisy points for each of the three. The errors of the two fits are
+    independent and cancel in the mean of the product, which may be below 0. nmse is the same of the weights, over
+    those of D_G (equation 10). The interval is ± 2 standard errors of a jackknife that leaves out one of so many
+    groups of images at a time, wide unless a fold has thousands of images. Raises ValueError for fewer than
+    5·groups images, samples < d + 2 or groups < 2, and as ``skill``.  Ours; after Li et al. (2024), Eq. 5.
     """
     _check([D, D_G], x0, sigma, at_least=5 * max(groups, 1))
     images = np.asarray(x0, np.float32)
@@ -156,9 +152,7 @@ def _check(denoisers: list[Denoiser], x0: ArrayLike, sigma: float | Array, at_le
     check_level(sigma)
 
 
-def _differences(
-    denoisers: list[Denoiser], D_G: Denoiser, x0: ArrayLike, sigma: float | Array, key: Array | None = None
-) -> list[Float[np.ndarray, " b d"]]:
+def _differences(denoisers, D_G, x0, sigma, key=None) -> list[Float[np.ndarray, " b d"]]:
     """D(x; σ) − D_G(x; σ) of each, and x₀ − D_G(x; σ), in blocks: (b, d), float64. x = x₀ + σε, x₀ for no key."""
     _check([*denoisers, D_G], x0, sigma, at_least=2)
     noisy = clean = np.asarray(x0, jnp.zeros(()).dtype)
