@@ -83,7 +83,7 @@ def check_level(sigma: Any, name: str = "sigma", x: Any = None) -> Any:
     value = np.asarray(sigma, np.float64)
     last = name == "sigma_next"
     if not (np.isfinite(value) & (value >= 0 if last else value > 0)).all():
-        raise ValueError(f"{name} = {sigma}; a level needs to be finite and {'≥' if last else '>'} 0")
+        raise ValueError(f"{name} = {sigma}; every level needs to be finite and {'≥' if last else '>'} 0")
     return sigma
 
 
