@@ -16,8 +16,7 @@ from typer.testing import CliRunner
 
 import diffgauss as dg
 from diffgauss import cli, zoo
-from diffgauss.data import images as source
-from diffgauss.data import store
+from diffgauss.data import images as source, store
 from diffgauss.zoo import runs
 from diffgauss.zoo.runs import Run, run
 

@@ -7,8 +7,7 @@ import pytest
 
 import diffgauss as dg
 from diffgauss import data
-from diffgauss.data import images as source
-from diffgauss.data import store
+from diffgauss.data import images as source, store
 
 
 def test_both_splits_are_whole_and_in_range(train, test):

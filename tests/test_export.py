@@ -14,8 +14,7 @@ from flax import nnx
 from jax import export
 
 import diffgauss as dg
-from diffgauss.distill import _descend
-from diffgauss.distill import pairs as least_squares_pairs
+from diffgauss.distill import _descend, pairs as least_squares_pairs
 
 IMAGES = np.random.default_rng(0).normal(size=(40, 8, 8, 1)).astype(np.float32)
 X, SIGMA = jnp.asarray(IMAGES[:4]), jnp.full(4, 2.0)

@@ -16,8 +16,7 @@ from PIL import Image
 
 import diffgauss as dg
 from diffgauss import data
-from diffgauss.data import files, pixels, splits
-from diffgauss.data import images as source
+from diffgauss.data import files, images as source, pixels, splits
 
 
 def picture(seed: int, shape=(6, 6, 3)) -> np.ndarray:

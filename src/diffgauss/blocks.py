@@ -13,8 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from diffgauss import parallel
 
-FAR = 1e15
-"""Half norm of padding, far above those of ``check_points``: weight 0 for σ from 1e-10 to 1e6, and finite."""
+FAR = 1e15  #: half norm of padding, far above that of points: weight 0 for σ from 1e-10 to 1e6, and finite
 
 
 def softmax_mean(
@@ -27,10 +26,9 @@ def softmax_mean(
 ) -> tuple[Float[Array, " b *out"], Float[Array, " b"]]:
     """Σᵢ e^{βsᵢ} vᵢ / Z with Z = Σᵢ e^{βsᵢ}, and log Z, for any number of blocks in the memory of one.
 
-    blocks: a pytree with a leading axis of blocks. score(block) gives the scores sᵢ of its m members for each
-    of b queries; mix(w, block) gives Σ w v over the block. mesh: the blocks are split over its devices, whose parts
-    merge by their log Z. The running maximum keeps every exponent ≤ 0; it is subtracted before β multiplies, since
-    e^{βs − βs'} may overflow by rounding where β is large.  Milakov & Gimelshein (2018), Algorithm 3.
+    blocks: a pytree with a leading axis of blocks; score(block): the scores sᵢ of its m members for each of b
+    queries; mix(w, block): Σ w v over the block; mesh: split the blocks over its devices. The running maximum is
+    subtracted before β multiplies, so no exponent is above 0.  Milakov & Gimelshein (2018), Algorithm 3.
     """
     if mesh is not None:
         return parallel.over(lambda part: parallel.merge(*softmax_mean(score, mix, part, beta=beta)), mesh)(blocks)
@@ -72,10 +70,9 @@ def in_blocks(
 ) -> tuple[Float[Array, " n_blocks m d"], Float[Array, " n_blocks m"], Int[Array, " n_blocks m"]]:
     """yᵢ − c in blocks of m ≤ block rows, ‖yᵢ − c‖²/2, and the row numbers i; mesh: an equal share on each device.
 
-    Padding is rows at c with number −1 whose half norm is ``FAR``, so that their weight exp(−FAR/σ²) is 0. It comes
-    last on each device: no device sees a maximum that is padding's, whose rounding exp would blow up.
-    points: (N, d); center: (d,) float64; order: of the rows, by default as they are. Less the mean, distances
-    ‖x‖²/2 − x·y + ‖y‖²/2 are accurate in float32.
+    points: (N, d); center: c, (d,) float64, by whose subtraction ‖x‖²/2 − x·y + ‖y‖²/2 is accurate in float32;
+    order: of the rows, by default as they are. Padding is rows at c with number −1 and half norm ``FAR``: weight 0.
+    It comes last on each device: no device sees a maximum that is padding's, whose rounding exp would blow up.
     Raises ValueError unless block ≥ 1 and there is a point for each device.  For equation 4.
     """
     n, shares = len(points), 1 if mesh is None else mesh.size

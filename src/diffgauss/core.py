@@ -13,16 +13,12 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-Points = Float[Array, " b *event"]
-"""A batch of b points, images or whatever an event is."""
-
-Sigma = Float[Array, ""] | Float[Array, " b"] | float
-"""A noise level: one for the whole batch, or one for each of its b members."""
+Points = Float[Array, " b *event"]  #: a batch of b points, images or whatever an event is
+Sigma = Float[Array, ""] | Float[Array, " b"] | float  #: a level for the batch, or one for each of its b points
 
 T = TypeVar("T")
 
-LARGEST = 1e5
-"""Of a value in data. Images are scaled to [-1, 1]; squares of much larger numbers leave float32."""
+LARGEST = 1e5  #: of a value in data: images are in [-1, 1], and squares of much larger numbers leave float32
 
 
 @runtime_checkable
@@ -39,35 +35,27 @@ class Denoiser(Protocol):
 def checked(f: Any = None, *, static: tuple[str, ...] = (), jit: bool = True) -> Any:
     """Decorator: ``jax.jit``, or with jit=False none, after a look at the arguments, which it knows by their names.
 
-    x, x1, x2: lists become arrays, integers and half precision the default one, in which all is computed. static:
-    names of hashable arguments. Raises ValueError for a sigma or sigma_next that is neither () nor (b,) and, where
-    its value is known, so not under a trace, not finite and > 0 (sigma_next: ≥ 0); as ``check_sigmas`` for sigmas
-    and, under jit, as ``check_denoiser`` for D, D1 and D2.
+    static: names of hashable arguments. x, x1, x2: lists become arrays; integers and half precision, the default
+    precision. Raises ValueError for a sigma or sigma_next that is neither () nor (b,) or, where its value is known,
+    not finite and > 0 (sigma_next: ≥ 0); as ``check_sigmas`` for sigmas and, under jit, ``check_denoiser`` for D.
     """
     if f is None:
         return functools.partial(checked, static=static, jit=jit)
-    known = ("x", "x1", "x2", "sigma", "sigma_next", "sigmas", *(("D", "D1", "D2") if jit else ()))
-    names = [(k, name) for k, name in enumerate(inspect.signature(f).parameters) if name in known]
-    compiled = jax.jit(f, static_argnames=static) if jit else f
+    signature, compiled = inspect.signature(f), jax.jit(f, static_argnames=static) if jit else f
 
     @functools.wraps(f)
     def call(*args: Any, **kwargs: Any) -> Any:
-        given: dict[Any, Any] = dict(enumerate(args)) | kwargs
-        x = None
-        for k, name in names:
-            key = name if name in given else k
-            if key not in given:
-                continue
-            if name[0] == "D":
-                check_denoiser(given[key])
-            elif name[0] == "x":
-                given[key] = x = floating(given[key], name)
+        given, x = signature.bind(*args, **kwargs), None
+        for name, value in given.arguments.items():
+            if name in ("x", "x1", "x2"):
+                given.arguments[name] = x = floating(value, name)
+            elif name in ("sigma", "sigma_next"):
+                given.arguments[name] = check_level(value, name, x)
             elif name == "sigmas":
-                check_sigmas(given[key])
-            else:
-                given[key] = check_level(given[key], name, x)
-        own = [given.pop(k) for k in range(len(args))]
-        return compiled(*own, **given)
+                check_sigmas(value)
+            elif name in ("D", "D1", "D2") and jit:
+                check_denoiser(value)
+        return compiled(*given.args, **given.kwargs)
 
     return call
 
@@ -95,7 +83,7 @@ def check_level(sigma: Any, name: str = "sigma", x: Any = None) -> Any:
     value = np.asarray(sigma, np.float64)
     last = name == "sigma_next"
     if not (np.isfinite(value) & (value >= 0 if last else value > 0)).all():
-        raise ValueError(f"{name} = {sigma}; a level needs to be finite and {'≥' if last else '>'} 0")
+        raise ValueError(f"{name} = {sigma}; every level needs to be finite and {'≥' if last else '>'} 0")
     return sigma
 
 
@@ -112,9 +100,8 @@ def apply(D: Denoiser, x: Points, sigma: Sigma) -> Points:
 def pytree(cls: type[T]) -> type[T]:
     """Class decorator: a frozen dataclass that is a JAX pytree.
 
-    A field made with ``static()`` is part of the structure (a new value means a new trace); all others are
-    leaves or subtrees. Unflattening bypasses ``__init__``, so a constructor may validate and still survive
-    ``vmap``, ``eval_shape`` and ``.lower``, which rebuild the object around things that are not arrays.
+    A new value of a field made with ``static()`` means a new trace. Unflattening bypasses ``__init__``: a class
+    may validate, though ``vmap``, ``eval_shape`` and ``.lower`` rebuild objects around things that are no arrays.
     """
     data_class = dataclasses.dataclass(frozen=True, eq=False)(cls)  # type: ignore[type-var]
     fields = dataclasses.fields(data_class)  # type: ignore[arg-type]
@@ -141,10 +128,7 @@ def static() -> Any:
 
 
 def expand(sigma: Sigma, x: Points) -> Float[Array, "..."]:
-    """σ as an array that broadcasts against x: () → (1, …, 1), (b,) → (b, 1, …, 1).
-
-    Raises ValueError when σ is neither one level nor one for each member of the batch.
-    """
+    """σ as an array (1, …, 1) or (b, 1, …, 1), to go with x. Raises ValueError unless σ is () or (b,)."""
     level = jnp.asarray(sigma, x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else float)
     if level.ndim > 1 or (level.ndim == 1 and level.shape[0] != x.shape[0]):
         raise ValueError(f"sigma has shape {level.shape}; a batch x of shape {x.shape} needs () or ({x.shape[0]},)")
@@ -157,23 +141,17 @@ def check_denoiser(D: Any) -> None:
         raise TypeError(f"got {type(D).__name__}; a denoiser needs to be callable as D(x, sigma)")
     for leaf in jax.tree.leaves(D):
         if not isinstance(leaf, jax.Array | np.ndarray | np.generic | float | int | complex):
-            raise TypeError(
-                f"the denoiser holds a {type(leaf).__name__}, which is not an array; "
-                "wrap a plain function f as jax.tree_util.Partial(f)"
-            )
+            found = f"the denoiser holds a {type(leaf).__name__}, which is not an array"
+            raise TypeError(f"{found}; wrap a plain function f as jax.tree_util.Partial(f)")
 
 
 def check_sigmas(sigmas: ArrayLike) -> None:
     """Raise ValueError unless σ_0 > σ_1 > … > 0 (only where the values are known, so not under a trace)."""
     if np.ndim(sigmas) != 1 or np.size(sigmas) == 0:
         raise ValueError(f"sigmas has shape {np.shape(sigmas)}; a grid needs shape (n,) with n ≥ 1")
-    if isinstance(sigmas, jax.core.Tracer):
-        return
-    grid = np.asarray(sigmas, np.float64)
-    if not (np.isfinite(grid).all() and (grid > 0).all()):
-        raise ValueError(f"sigmas = {grid}; every level needs to be finite and > 0")
-    if not (np.diff(grid) < 0).all():
-        raise ValueError(f"sigmas = {grid}; a grid needs to decrease strictly")
+    check_level(sigmas, "sigmas")
+    if not isinstance(sigmas, jax.core.Tracer) and not (np.diff(np.asarray(sigmas, np.float64)) < 0).all():
+        raise ValueError(f"sigmas = {sigmas}; a grid needs to decrease strictly")
 
 
 def check_points(data: ArrayLike, name: str = "data", *, at_least: int = 1) -> None:

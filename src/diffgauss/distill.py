@@ -23,13 +23,12 @@ def distill(
 ) -> LinearDenoiser:  # fmt: skip
     """min_{W,b} E‖W y + b − D(y; σ)‖² with y = x + σε at each level: W = W_G + C_{(D−D_G)y} (C_yy + τI)⁻¹.
 
-    data: (N, *event) images x, each used about equally often; samples: pairs (x, ε) a level, batch: pairs a call of
-    D. All moments are those of the sample, in float64, from one pass. base: D_G, by default of data itself. ridge:
-    τ; 0 is plain least squares, whatever the base; by default each level takes the τ that is best on a fifth of the
-    pairs, then all pairs. rank: W − W_G acts on so many leading principal components only, without any d×d matrix,
-    and the result has the low-rank form, whose rounding and interpolation are finer too. Raises ValueError for bad
-    data, levels or numbers, too few samples, and values of D that are not finite or have another shape; TypeError
-    for a D that is no pytree.  Li et al. (2024), Eq. 5.
+    data: (N, *event) images x, each used about equally often; samples: pairs (x, ε) a level, whose moments are
+    taken in float64 in one pass; batch: pairs a call of D; base: D_G, by default of data itself. ridge: τ; 0 is
+    plain least squares, whatever the base; by default each level takes the τ that is best on a fifth of the pairs,
+    then all pairs. rank: W − W_G acts on so many leading principal components only, without any d×d matrix, in the
+    low-rank form, which rounds and interpolates finer. Raises ValueError for bad data, levels or numbers, too few
+    samples, NaN in D's answers or another shape; TypeError for a D that is no pytree.  Li et al. (2024), Eq. 5.
     """
     check_denoiser(D)
     check_points(data, at_least=2)
@@ -57,7 +56,10 @@ def distill(
         own, streams = jax.random.fold_in(key, level), []
         for number, part in enumerate(parts):
             streams.append(moments(D, base, V, data, part, sigma, jax.random.fold_in(own, number), batch))
-        maps.append(_whole(*_solve(streams, ridge), base, V, sigma))
+        both, tau = Moments.sum(streams), ridge
+        if tau is None:
+            tau = choose_ridge(*streams) * float(streams[0].n / both.n)
+        maps.append(_whole(*fit(both, tau), base, V, sigma))
     W, b = (jnp.asarray(np.stack(parts)) for parts in zip(*maps, strict=True))
     return LinearDenoiser(grid, W, b.reshape(-1, *event), V, None if V is None else base)
 
@@ -68,8 +70,7 @@ def moments(
 ) -> Moments:  # fmt: skip
     """Those of (z, r) of ``pairs`` for these rows of data, the device one block ahead of the host.
 
-    base: D_G; V: (d, k) or None; data: (N, *event); rows: (n,); sigma: (); batch: pairs a block. Raises ValueError
-    where r is not finite.
+    V: (d, k) or None; data: (N, *event); rows: (n,); sigma: (); batch: of pairs. Raises ValueError for NaN in r.
     """
 
     def begin(start):
@@ -99,14 +100,6 @@ def pairs(D, base, V, x0, sigma, key):
     return z if V is None else jnp.matmul(z, V, precision="highest"), r
 
 
-def _solve(streams: list[Moments], ridge: float | None) -> tuple[np.ndarray, np.ndarray]:
-    """The least squares of r on z, with τ chosen on the last stream unless given."""
-    if ridge is not None:
-        return fit(streams[0], ridge)
-    ridge, both = choose_ridge(streams[0], streams[1]), Moments.sum(streams)
-    return fit(both, ridge * float(streams[0].n / both.n))
-
-
 def _whole(A: np.ndarray, a: np.ndarray, base: GaussianDenoiser, V: Array | None, sigma: Array) -> tuple:
     """W and b as ``LinearDenoiser`` keeps them, from D(y) ≈ D_G(y) + A Vᵀ(y − u) + a."""
     u = np.asarray(base.mean, np.float64).ravel()
@@ -131,10 +124,9 @@ def distill_sgd(
     """min_{W,b} E‖W (x+ε) + b − D(x+ε; σ)‖² at one level by Adam from W = 0, b = 0, with fresh noise in each batch.
 
     data: (N, *event) images x. The descent runs in W√d, because the input is divided by √d; rate: Adam's first one,
-    which falls to 0 along half a cosine, because with a fixed one the map hovers above the minimum. It has to be
-    found by hand for each σ and d (the paper's at d = 12288: 5e-5 for σ ≥ 4, 5e-4 near 1, 5e-3 at .12, 5e-2 below).
-    Raises ValueError for bad data, σ or numbers, TypeError for a D that is no pytree.
-    Li et al. (2024), Eq. 5 and appendix.
+    which falls to 0 along half a cosine, because with a fixed one the map hovers above the minimum. Find it by hand
+    for each σ and d (the paper's at d = 12288: 5e-5 for σ ≥ 4, 5e-4 near 1, 5e-3 at .12, 5e-2 below).
+    Raises ValueError for bad data or numbers, TypeError where D is no pytree.  Li et al. (2024), Eq. 5, appendix.
     """
     check_denoiser(D)
     check_points(data, at_least=1)

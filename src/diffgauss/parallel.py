@@ -8,8 +8,7 @@ import jax.experimental
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 from jaxtyping import Array
 
 AXIS = "data"
@@ -27,10 +26,7 @@ def replicate(tree: Any, mesh: Mesh | None) -> Any:
 
 
 def split(rows: np.ndarray, mesh: Mesh | None, fill: float = 0.0) -> Array:
-    """Host rows (N, …), the same in every process, an equal share on each device, padded with fill at the end.
-
-    A process sends only the rows of its own devices. For no mesh all rows go to the default device.
-    """
+    """Host rows (N, …), the same in every process, in equal shares on the devices, padded with fill at the end."""
     if mesh is None:
         return jnp.asarray(rows)
     more = -len(rows) % mesh.size
@@ -63,4 +59,5 @@ def float64() -> Any:
 
 
 def _put(array: np.ndarray, mesh: Mesh, spec: P) -> Array:
+    """A process sends only what its own devices hold."""
     return jax.make_array_from_callback(array.shape, NamedSharding(mesh, spec), lambda index: array[index])

@@ -13,9 +13,8 @@ def karras_sigmas(
 ) -> Float[Array, " n"]:
     """σ_i = (σ_max^{1/ρ} + i/(n−1) (σ_min^{1/ρ} − σ_max^{1/ρ}))^ρ for i = 0 … n−1.
 
-    Positive and strictly decreasing; no 0 is appended, because the last Euler step to 0 *is* D(x, σ_min).
-    ρ = 1 spaces the levels evenly in σ, ρ = ∞ evenly in log σ. Computed in float64 on the host.
-    Raises ValueError unless n ≥ 1, 0 < σ_min < σ_max and ρ > 0.  Karras et al. (2022), Eq. 5.
+    Decreasing, with no 0, because the last Euler step to 0 *is* D(x, σ_min). ρ = 1 is even in σ, ρ = ∞ in log σ. In
+    float64 on the host. Raises ValueError unless n ≥ 1, 0 < σ_min < σ_max and ρ > 0.  Karras et al. (2022), Eq. 5.
     """
     if n < 1:
         raise ValueError(f"n = {n}; a grid needs n ≥ 1 levels")
@@ -30,10 +29,7 @@ def karras_sigmas(
 
 
 def lognormal_sigmas(n: int, *, key: Array, mean: float = -1.2, std: float = 1.2) -> Float[Array, " n"]:
-    """ln σ ~ N(mean, std²): the levels a network is trained at. key: a typed ``jax.random.key``.
-
-    Raises ValueError unless std ≥ 0.  Karras et al. (2022), Table 1 (P_mean, P_std).
-    """
+    """ln σ ~ N(mean, std²). Raises ValueError unless std ≥ 0.  Karras et al. (2022), Table 1 (P_mean, P_std)."""
     if not std >= 0:
         raise ValueError(f"std = {std}; needs std ≥ 0")
     return jnp.exp(mean + std * jax.random.normal(key, (n,)))
@@ -43,9 +39,8 @@ def lognormal_sigmas(n: int, *, key: Array, mean: float = -1.2, std: float = 1.2
 def edm_scalings(sigma: Sigma, sigma_data: float) -> tuple[Array, Array, Array, Array]:
     """D = c_skip x + c_out F(c_in x; c_noise), with Σ² = σ² + σ_data²:
 
-    c_skip = σ_data²/Σ², c_out = σ σ_data/Σ, c_in = 1/Σ, c_noise = ln(σ)/4, each of sigma's shape. With them
-    F's input and target both have variance 1.  Raises ValueError unless σ > 0, where it is known, and σ_data > 0.
-    Karras et al. (2022), Table 1 and Eq. 7.
+    c_skip = σ_data²/Σ², c_out = σ σ_data/Σ, c_in = 1/Σ, c_noise = ln(σ)/4, of sigma's shape. F's input and target
+    have variance 1. Raises ValueError unless σ, if known, and σ_data are > 0. Karras et al. (2022), Table 1, Eq. 7.
     """
     if not sigma_data > 0:
         raise ValueError(f"sigma_data = {sigma_data}; needs sigma_data > 0")

@@ -29,10 +29,9 @@ def weight(sigma: Array, sigma_data: float | Array) -> Array:
 
 
 def dsm_loss(D: Denoiser, x0: Points, sigma: Float[Array, " b"], eps: Array, sigma_data: float) -> Float[Array, ""]:
-    """E w(σ) ‖D(x₀ + σε; σ) − x₀‖²/d.
+    """E w(σ) ‖D(x₀ + σε; σ) − x₀‖²/d, w = ``weight``: 1 for D = c_skip x on centred data of variance σ_data².
 
-    It is 1 for D = c_skip x on centred data of variance σ_data². x0: (b, *event) clean; sigma: (b,); eps:
-    standard normal, of x0's shape.  Li et al. (2024), Eq. 3; the weights are those of ``weight``.
+    x0: (b, *event) clean; sigma: (b,); eps: standard normal, of x0's shape.  Li et al. (2024), Eq. 3.
     """
     level = expand(sigma, x0)
     error = (D(x0 + level * eps, sigma) - x0).reshape(len(x0), -1)
@@ -136,11 +135,10 @@ def fit(
     """Train from state.step to config.steps, or until an earlier one; the last state and the losses found here.
 
     data: (N, *event). Every so many steps keep(state, losses so far) is called, with a bar that shows loss and
-    images/s. Ctrl-C and a notebook's stop button end the training after the call that is under way: a warning says
+    images/s. Ctrl-C or a notebook's stop button ends the training after the call that is under way: a warning says
     so, and the state is returned as ever; a second one interrupts at once. The given state is consumed. mesh: train
     on its devices, each with a copy of the data and a share of each batch. Raises ValueError for bad data, every
-    < 1 or a batch that the devices cannot share, and Diverged, which holds the last good state, where the loss is
-    not finite.
+    < 1 or a batch the devices cannot share, and Diverged, with the last good state, where the loss is not finite.
     """
     check_points(data, at_least=1)
     if every < 1:

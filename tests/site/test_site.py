@@ -10,8 +10,8 @@ import web
 from bs4 import BeautifulSoup
 from fixtures import (
     site as site,  # a second conftest.py would hide the first
+    visit as visit,
 )
-from fixtures import visit as visit
 from lab import browser as browser
 from nbconvert import HTMLExporter
 from pages import ROOT, SHOTS

@@ -4,8 +4,8 @@ import pytest
 from decks import page as deck
 from fixtures import (
     decks as decks,  # a second conftest.py would hide the first
+    visit as visit,
 )
-from fixtures import visit as visit
 from lab import browser as browser
 from pages import ROOT, SHOTS
 from slides import Slide

@@ -11,11 +11,8 @@ from diffgauss.beyond.batches import in_batches
 from diffgauss.blocks import softmax_mean
 from diffgauss.core import Sigma, check_event, check_points, check_sigmas, checked, expand, pytree
 
-NEVER = -1e15
-"""Score of what is not compared: its weight is 0 for every σ from 1e-10 to 1e6, and finite."""
-
-BATCH = 256
-"""Members of a batch at a time."""
+NEVER = -1e15  #: score of what is not compared: its weight is 0 for every σ from 1e-10 to 1e6, and finite
+BATCH = 256  #: members of a batch at a time
 
 
 @pytree

@@ -10,8 +10,7 @@ from diffgauss.beyond.batches import in_batches
 from diffgauss.core import Points, Sigma, check_event, check_points, checked, expand, pytree
 from diffgauss.moments import principal_components
 
-BATCH = 1024
-"""Members of a batch at a time: each takes a row of numbers for each class."""
+BATCH = 1024  #: members of a batch at a time: each takes a row of numbers for each class
 
 
 @pytree

@@ -15,9 +15,8 @@ from diffgauss.core import Points, Sigma, check_event, check_points, checked, ex
 class EmpiricalDenoiser:
     """D_M(x; σ) = Σᵢ N(x; yᵢ, σ²I) yᵢ / Σᵢ N(x; yᵢ, σ²I).  Li et al. (2024), Eq. 4.
 
-    The softmax runs over all N points in blocks, so its memory does not grow with N. Build it by ``from_data``.
-    In float32 its logits are off by 4e-5/σ² (rms; 4e-4/σ² at most): a batch of answers is right to 2e-5 of its
-    norm, a single point midway between two images to about 2e-4.
+    Build it by ``from_data``. Memory does not grow with N. In float32 logits are off by 4e-5/σ² (rms; 4e-4/σ² at
+    most): a batch of answers is right to 2e-5 of its norm, a point midway between two images to about 2e-4.
     """
 
     mean: Float[Array, " d"]
@@ -28,10 +27,9 @@ class EmpiricalDenoiser:
 
     @classmethod
     def from_data(cls, data: ArrayLike, *, block: int = 1024, mesh: Mesh | None = None) -> "EmpiricalDenoiser":
-        """data: (N, *event) floating with N ≥ 2; block: points per step of the stream; mesh: split the points over
-        the devices of ``data_mesh()``, all processes then giving the same data; it then has ``jax.jvp``, but no
-        reverse derivative.
+        """data: (N, *event) floating, N ≥ 2; block: points a step; mesh: ``data_mesh()``, to split the points over.
 
+        All processes of a mesh give the same data; D_M then has ``jax.jvp``, but no reverse derivative.
         Raises ValueError for fewer points than two or than devices, NaN, integer pixels or block < 1.
         """
         check_points(data, at_least=2)

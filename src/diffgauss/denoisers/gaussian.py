@@ -26,10 +26,9 @@ class GaussianDenoiser:
     def from_data(cls, data: ArrayLike, *, rank: int | None = None, mesh: Mesh | None = None) -> "GaussianDenoiser":
         """data: (N, *event) floating with N ≥ 2; rank: keep only so many leading principal components.
 
-        Mean and covariance are streamed, and diagonalised, in float64 on the host; with a mesh, each of its devices
-        streams a part of the covariance (in float64 too, all processes giving the same data). With N ≤ d points the
-        thin singular value decomposition of the data gives the N − 1 components there are, and no d×d matrix
-        is made. Raises ValueError for fewer than two points, NaN, integer pixels or rank < 1.
+        Moments are summed and diagonalised in float64 on the host. With a mesh, each of its devices sums a part of
+        the covariance, and all processes give the same data. N ≤ d points have N − 1 components, found without a
+        d×d matrix. Raises ValueError for fewer than two points, NaN, integer pixels or rank < 1.
         """
         check_points(data, at_least=2)
         data = np.asarray(data)

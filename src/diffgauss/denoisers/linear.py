@@ -17,12 +17,10 @@ class LinearDenoiser:
 
     sigmas: (n,) > 0, decreasing; W: (n, d, d); b: (n, *event) with d numbers an event. At a level of the grid D_L
     is that level's map exactly. In between, W and b are interpolated linearly in log σ, which is coarse where
-    levels are a factor of 2 apart; beyond the ends the end level is used, without an error, since σ may be a traced
-    value.
+    levels are a factor of 2 apart; beyond the ends the end level is used, since a traced σ can raise no error.
 
-    For large d there is a low-rank form, D_L(x; σ) = base(x; σ) + W(σ) Vᵀ x + b(σ), with W: (n, d, r), V: (d, r),
-    and base an affine denoiser such as D_G, which is exact at every σ. Raises ValueError for a grid or for shapes
-    that do not fit together.
+    For large d: D_L(x; σ) = base(x; σ) + W(σ) Vᵀ x + b(σ), with W: (n, d, r), V: (d, r), and base an affine
+    denoiser such as D_G, exact at every σ. Raises ValueError for a grid or for shapes that do not fit together.
     """
 
     sigmas: Float[Array, " n"]
@@ -45,14 +43,12 @@ class LinearDenoiser:
 
     @checked
     def __call__(self, x: Points, sigma: Sigma) -> Points:
-        """D_L(x; σ): x (b, *event), sigma () or (b,) > 0. Raises ValueError for another event shape.
-
-        One σ for all costs two levels' products, a σ for each member those of all n levels.
-        """
+        """D_L(x; σ): x (b, *event), sigma () or (b,) > 0. Raises ValueError for another event shape."""
         check_event(x, self.b.shape[1:])
         z, n = x.reshape(len(x), -1), len(self.W)
         place = self._place(expand(sigma, z))
         right = z if self.V is None else jnp.matmul(z, self.V, precision="highest")
+        # One σ for all costs the products of two levels, a σ for each member those of all n levels.
         levels = jnp.arange(n) if len(place) > 1 else jnp.floor(place[0, 0]).astype(int) + jnp.arange(min(n, 2))
 
         def add(total, k):

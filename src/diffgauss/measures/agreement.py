@@ -12,10 +12,9 @@ def sample_r2(
 ) -> Estimate:
     """R² = 1 − Σᵢ ‖xᵢ − x'ᵢ‖² / Σᵢ ‖x'ᵢ − u‖², pooled over samples xᵢ and references x'ᵢ of the same noise.
 
-    samples, reference: (k, *event), k ≥ 2; mean: u, the training set's, by default that of the references. 1 for
-    equal sets, 0 for u itself, below 0 for worse. The interval is a percentile bootstrap over i, the same for one
-    seed. Raises ValueError for other shapes, NaN, resamples < 1, or a spread of 0.
-    Efron & Tibshirani (1993), Ch. 13.
+    samples, reference: (k, *event), k ≥ 2; mean: u, the training set's, by default the references'. 1 for equal
+    sets, 0 for u itself, below 0 for worse. The interval is a percentile bootstrap over i, the same for one seed.
+    Raises ValueError for other shapes, NaN, resamples < 1 or no spread.  Efron & Tibshirani (1993), Ch. 13.
     """
     x, y = _about(samples, reference, mean)
     error, spread = ((x - y) ** 2).sum(-1), (y**2).sum(-1)

@@ -17,8 +17,7 @@ from diffgauss.distill import moments
 from diffgauss.estimate import Estimate, bootstrap
 from diffgauss.moments import Moments, fit
 
-BLOCK = 256
-"""Images a call of the denoisers."""
+BLOCK = 256  #: images a call of the denoisers
 
 
 def skill(D: Denoiser, D_G: Denoiser, x0: ArrayLike, sigma: float | Array, *, key: Array) -> Estimate:
@@ -29,7 +28,7 @@ def skill(D: Denoiser, D_G: Denoiser, x0: ArrayLike, sigma: float | Array, *, ke
     ValueError for bad images or level, denoisers that are not finite or change the shape, and D_G without error;
     TypeError for one that is no pytree. The explained share of Wang & Vastola (2024), about D_G and in terms of x₀.
     """
-    return skill_of(*_differences([D], D_G, x0, _noisy(x0, sigma, key), sigma))
+    return skill_of(*_differences([D], D_G, x0, sigma, key))
 
 
 def excess(D: Denoiser, D_G: Denoiser, x0: ArrayLike, sigma: float | Array, *, key: Array) -> Estimate:
@@ -39,7 +38,7 @@ def excess(D: Denoiser, D_G: Denoiser, x0: ArrayLike, sigma: float | Array, *, k
     D_G. Errors of D that have nothing to do with x₀ lower it, so c* ≤ 1 does not exclude a pull towards D_G.
     Arguments, interval and errors as ``skill``; also ValueError where D is D_G.  Ours.
     """
-    return excess_of(*_differences([D], D_G, x0, _noisy(x0, sigma, key), sigma))
+    return excess_of(*_differences([D], D_G, x0, sigma, key))
 
 
 def pull(D1: Denoiser, D2: Denoiser, D_G: Denoiser, x0: ArrayLike, sigma: float | Array, *, key: Array) -> Estimate:
@@ -49,7 +48,7 @@ def pull(D1: Denoiser, D2: Denoiser, D_G: Denoiser, x0: ArrayLike, sigma: float 
     large they are: 1 for no bias, below 1 for a pull towards D_G. Errors that both share raise it. Arguments,
     interval and errors as ``skill``; also ValueError where both are D_G.  Ours.
     """
-    return pull_of(*_differences([D1, D2], D_G, x0, _noisy(x0, sigma, key), sigma))
+    return pull_of(*_differences([D1, D2], D_G, x0, sigma, key))
 
 
 class Position(Estimate):
@@ -61,13 +60,11 @@ class Position(Estimate):
 def position(D: Denoiser, D_G: Denoiser, D_M: Denoiser, x: ArrayLike, sigma: float | Array) -> Position:
     """p = E⟨D − D_G, D_M − D_G⟩ / E‖D_M − D_G‖² over *noisy* points x: 0 is D_G, 1 is D_M. Equation 35.
 
-    x: (b, *event), b ≥ 2, noisy at the level sigma; from training images to tell how near D is to memory. At high σ
-    D_M and D_G coincide and p means little. The field off is 1 − p² E‖D_M − D_G‖²/E‖D − D_G‖², from 0 to 1: 1 is a
-    step at right angles to the line, and 0/0 counts as 0. The interval is a bootstrap over points. Errors as
-    ``skill``; also ValueError where D_M is D_G.  Ours.
+    x: (b, *event), b ≥ 2, noisy at sigma; of training images to tell how near D is to memory. At high σ, where D_M
+    and D_G coincide, p means little. off = 1 − p² E‖D_M − D_G‖²/E‖D − D_G‖², from 0 to 1, is 1 for a step at right
+    angles to the line, 0 for 0/0. Interval, errors as ``skill``; also ValueError where D_M is D_G.  Ours.
     """
-    v, m, _ = _differences([D, D_M], D_G, x, x, sigma)
-    return position_of(v, m)
+    return position_of(*_differences([D, D_M], D_G, x, sigma)[:2])
 
 
 def skill_of(v: np.ndarray, g: np.ndarray) -> Estimate:
@@ -104,14 +101,12 @@ def linear_distance(
 ) -> LinearDistance:  # fmt: skip
     """E‖D_L(x; σ) − D_G(x; σ)‖²/d, unbiased: the mean of ⟨L₁, L₂⟩/d of two independent fits. Equation 36.
 
-    L₁ and L₂ are the plain least squares (equation 5, no ridge) of D − D_G on x, each from two fifths of the images
-    x0 (b, *event), and x comes from the last fifth; samples: noisy points for each of the three. The error of one
-    fit has nothing to do with that of the other, so what each adds to its own square cancels in the mean of the
-    product, which may be below 0. nmse is the same of the weights, over those of D_G (equation 10). The interval is
-    the value ± 2 standard errors of a jackknife that leaves out one of so many groups of images at a time
-    (a bootstrap would refit a hundred times). A fold needs thousands of images at middle levels, or it is wide.
-    Raises ValueError for fewer than 5·groups images, samples < d + 2 or groups < 2, and as ``skill``.  Ours; after
-    Li et al. (2024), Eq. 5.
+    L₁ and L₂ are plain least squares (equation 5, no ridge) of D − D_G on x, each from two fifths of the images x0
+    (b, *event); x is of the last fifth; samples: noisy points for each of the three. The errors of the two fits are
+    independent and cancel in the mean of the product, which may be below 0. nmse is the same of the weights, over
+    those of D_G (equation 10). The interval is ± 2 standard errors of a jackknife that leaves out one of so many
+    groups of images at a time, wide unless a fold has thousands of images. Raises ValueError for fewer than
+    5·groups images, samples < d + 2 or groups < 2, and as ``skill``.  Ours; after Li et al. (2024), Eq. 5.
     """
     _check([D, D_G], x0, sigma, at_least=5 * max(groups, 1))
     images = np.asarray(x0, np.float32)
@@ -148,13 +143,6 @@ def _product(one: tuple[np.ndarray, np.ndarray], two: tuple[np.ndarray, np.ndarr
     return float(((A @ (fresh.zz / fresh.n) * B).sum() + (A @ z) @ b + (B @ z) @ a + a @ b) / len(a))
 
 
-def _noisy(x0: ArrayLike, sigma: float | Array, key: Array) -> np.ndarray:
-    """x = x₀ + σε."""
-    _check([], x0, sigma, at_least=2)
-    clean = np.asarray(x0, jnp.zeros(()).dtype)
-    return clean + clean.dtype.type(sigma) * np.asarray(jax.random.normal(key, clean.shape, clean.dtype))
-
-
 def _check(denoisers: list[Denoiser], x0: ArrayLike, sigma: float | Array, at_least: int) -> None:
     for D in denoisers:
         check_denoiser(D)
@@ -164,13 +152,13 @@ def _check(denoisers: list[Denoiser], x0: ArrayLike, sigma: float | Array, at_le
     check_level(sigma)
 
 
-def _differences(
-    denoisers: list[Denoiser], D_G: Denoiser, x0: ArrayLike, x: ArrayLike, sigma: float | Array
-) -> list[Float[np.ndarray, " b d"]]:
-    """D(x; σ) − D_G(x; σ) of each denoiser, and x₀ − D_G(x; σ), in blocks: (b, d) each, in float64."""
-    _check([*denoisers, D_G], x, sigma, at_least=2)
-    clean, noisy = (np.asarray(part, jnp.zeros(()).dtype) for part in (x0, x))
-    level, n, found = jnp.asarray(sigma, noisy.dtype), len(noisy), []
+def _differences(denoisers, D_G, x0, sigma, key=None) -> list[Float[np.ndarray, " b d"]]:
+    """D(x; σ) − D_G(x; σ) of each, and x₀ − D_G(x; σ), in blocks: (b, d), float64. x = x₀ + σε, x₀ for no key."""
+    _check([*denoisers, D_G], x0, sigma, at_least=2)
+    noisy = clean = np.asarray(x0, jnp.zeros(()).dtype)
+    if key is not None:
+        noisy = clean + clean.dtype.type(sigma) * np.asarray(jax.random.normal(key, clean.shape, clean.dtype))
+    level, n, found = jnp.asarray(sigma, clean.dtype), len(clean), []
     for start in range(0, n, BLOCK):
         rows = np.arange(start, start + min(BLOCK, n)) % n  # the last block is filled up: one shape, one trace
         answers = (apply(D, jnp.asarray(noisy[rows]), level) for D in (D_G, *denoisers))

@@ -21,8 +21,7 @@ from diffgauss.core import Denoiser, Points, Sigma, apply, check_event, check_po
 def score_rmse(D1: Denoiser, D2: Denoiser, x: Points, sigma: Sigma) -> Float[Array, ""]:
     """E √(‖D₁(x; σ) − D₂(x; σ)‖²/d) over the batch x of *noisy* points, in units of the data.
 
-    The difference is of denoiser outputs, not divided by σ². Raises TypeError for a D that is no pytree.
-    Li et al. (2024), Eq. 6.
+    Outputs are compared, not divided by σ². Raises TypeError for a D that is no pytree.  Li et al. (2024), Eq. 6.
     """
     difference = (D1(x, sigma) - D2(x, sigma)).reshape(len(x), -1)
     return jnp.sqrt((difference**2).mean(-1)).mean()
@@ -53,8 +52,7 @@ def gap(
     return float(g.mean()), float(1.96 * g.std() / k**0.5)
 
 
-ROWS = 4096
-"""Images on the device at a time."""
+ROWS = 4096  #: images on the device at a time
 
 
 class Nearest(NamedTuple):
@@ -69,9 +67,8 @@ def nearest(
 ) -> Nearest:
     """argminᵢ ‖x − yᵢ‖₂, the k nearest rows of data for each sample, streamed: memory is flat in N. For equation 9.
 
-    samples: (b, *event); data: (N, *event). Neighbours are found in float32 and their distances then computed
-    directly in float64, so a copy has distance exactly 0. mesh: search a part of the data on each device.
-    Raises ValueError for other shapes, NaN, or k > N.
+    samples: (b, *event); data: (N, *event). Neighbours are found in float32, their distances in float64: a copy's
+    is exactly 0. mesh: search a part of data on each device. Raises ValueError for other shapes, NaN or k > N.
     """
     if k < 1:
         raise ValueError(f"k = {k}; needs k ≥ 1 neighbours")
@@ -125,13 +122,6 @@ def digests(images: ArrayLike) -> list[bytes]:
     return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in np.asarray(images)]
 
 
-def _distinct(data):
-    first = np.unique(digests(data), return_index=True)[1]
-    if len(first) < 2:
-        raise ValueError(f"data holds {len(data)} copies of one image; needs at least two that differ")
-    return data if len(first) == len(data) else np.asarray(data)[np.sort(first)]
-
-
 class Generalization(NamedTuple):
     """GL: the generalization score, 0 for copies; memorized: the share of samples that are near-copies."""
 
@@ -144,11 +134,13 @@ def generalization(samples: ArrayLike, data: ArrayLike, *, block: int = 1024) ->
 
     samples: (k, *event); data: (N, *event), the training set, of which two images differ; NN₂ is the nearest image
     that is no copy of NN₁. Calibrate GL by the value of held-out real images. Raises ValueError for other shapes,
-    NaN, a sample of norm 0, or data that are copies of one image.
-    Li et al. (2024), Sec. 2 (the ratio of norms); the share: Bonnaire et al. (2025).
+    NaN, a sample of norm 0 or copies of one image.  Li et al. (2024), Sec. 2; the share: Bonnaire et al. (2025).
     """
     check_points(data, at_least=2)
-    found = nearest(samples, _distinct(data), k=2, block=block)
+    data, first = np.asarray(data), np.unique(digests(data), return_index=True)[1]
+    if len(first) < 2:
+        raise ValueError(f"data holds {len(data)} copies of one image; needs at least two that differ")
+    found = nearest(samples, data if len(first) == len(data) else data[np.sort(first)], k=2, block=block)
     norms = np.linalg.norm(np.asarray(samples, np.float64).reshape(len(found.indices), -1), axis=-1)
     if not norms.all():
         raise ValueError(f"samples[{int(np.argmin(norms))}] has norm 0; GL divides by ‖x‖ and needs it > 0")

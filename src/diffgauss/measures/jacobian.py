@@ -1,8 +1,4 @@
-"""The Jacobian of a denoiser through products with a few directions: no d×d matrix.
-
-All products are built from wᵀJ: the convolution of ``nets.layers`` has its own reverse derivative, so JAX takes no
-forward one. J v is the transpose of that linear map.
-"""
+"""The Jacobian of a denoiser through products with a few directions: no d×d matrix."""
 
 import jax
 import jax.numpy as jnp
@@ -49,10 +45,9 @@ def jacobian_svd(
 ) -> tuple[Float[Array, " b k"], Float[Array, " b d k"]]:
     """The k largest singular values s (b, k) of J = ∂D/∂x at each x, and its right singular vectors V (b, d, k).
 
-    By steps of subspace iteration, V ← qr(Jᵀ J V), with forward and reverse products: no d×d matrix. What is left
-    of other directions shrinks by (s_{k+1}/s_k)² a step. Raises ValueError for k outside 1 … d or steps < 1,
-    TypeError for a D that is no pytree.  Halko, Martinsson & Tropp (2011), Algorithm 4.4; Li et al. (2024),
-    appendix.
+    Each step of subspace iteration, V ← qr(Jᵀ J V), shrinks what is left of other directions by (s_{k+1}/s_k)², and
+    makes no d×d matrix. Raises ValueError for k outside 1 … d or steps < 1, TypeError for a D that is no pytree.
+    Halko, Martinsson & Tropp (2011), Algorithm 4.4; Li et al. (2024), appendix.
     """
     _check_rows(x, x[0].size, k)
     if steps < 1:
@@ -64,7 +59,7 @@ def jacobian_svd(
 
         flat = point.ravel()
         pull = jax.vjp(f, flat)[1]
-        push = jax.linear_transpose(pull, flat)
+        push = jax.linear_transpose(pull, flat)  # the convolution of nets.layers has no forward derivative
         backward = jax.vmap(lambda w: pull(w)[0], 1, 1)
         forward = jax.vmap(lambda v: push((v,))[0], 1, 1)
 

@@ -9,8 +9,7 @@ from numpy.typing import ArrayLike
 
 from diffgauss.core import Denoiser, Points, Sigma, check_event, checked
 
-HALF = 2**-0.5
-"""α = β = 1/√2, the mixture that equation 8 is reported for."""
+HALF = 2**-0.5  #: α = β = 1/√2, the mixture that equation 8 is reported for
 
 
 def linearity(
@@ -19,10 +18,9 @@ def linearity(
 ) -> Float[Array, ""]:  # fmt: skip
     """LS = E cos∠( D(αx₁ + βx₂; σ), αD(x₁; σ) + βD(x₂; σ) ) with α² + β² = 1, over pairs of points noisy at σ.
 
-    It is 1 for a linear D. An affine one with an offset has less, and offsets in common inflate cosines; so give
-    the mean u of the training set to score D(z + u) − u at z = x − u instead: every D_G then has exactly 1. x1, x2:
-    (b, *event); mean: (*event). Raises ValueError for shapes that differ or α outside [0, 1], TypeError for a D
-    that is no pytree.  Li et al. (2024), Eq. 8.
+    It is 1 for a linear D. An affine one has less, and offsets in common inflate cosines; so give the mean u of the
+    training set to score D(z + u) − u at z = x − u: every D_G then has 1. x1, x2: (b, *event); mean: (*event).
+    Raises ValueError for other shapes, α outside [0, 1]; TypeError where D is no pytree.  Li et al. (2024), Eq. 8.
     """
     whole, parts = _both(D, x1, x2, sigma, _share(alpha), mean)
     return ((whole * parts).sum(-1) / (jnp.linalg.norm(whole, axis=-1) * jnp.linalg.norm(parts, axis=-1))).mean()

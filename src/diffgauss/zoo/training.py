@@ -12,8 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
-from diffgauss import data as datasets
-from diffgauss import files
+from diffgauss import data as datasets, files
 from diffgauss.nets.unet import parameters
 from diffgauss.parallel import data_mesh
 from diffgauss.stops import terminated
