@@ -24,7 +24,7 @@ COMMAND = [sys.executable, "-c", "from diffgauss.cli import app; app()", "tour"]
 TITLES = [
     "In short", "The images", "Mean and covariance", "Two denoisers without a network", "What the network learnt",
     "How linear the network is", "What the network resembles", "Skill, excess and position",
-    "The distance of D L from D G", "Samples from the same noise", "What this run cannot show",
+    "Is the linear map Gaussian?", "Samples from the same noise", "What this run cannot show",
 ]  # fmt: skip
 
 

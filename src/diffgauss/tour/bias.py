@@ -133,7 +133,7 @@ def linear_map(case: Case) -> Section:
         "is no substitute: it is drawn towards D_G, and differs from it along few components. A smaller --size, or "
         "--grey, makes the distance computable."
     )
-    return Section("The distance of D_L from D_G", told[0], (
+    return Section("Is the linear map Gaussian?", told[0], (
         "How far is the network's best linear map from D_G? Two maps are fitted by plain least squares to disjoint "
         "held-out images. The mean product of their differences from D_G estimates the mean square distance "
         "without counting the error of either fit. Training images would tell nothing: on them, the best linear "
