@@ -17,7 +17,7 @@ from diffgauss.denoisers.gaussian import GaussianDenoiser
 from diffgauss.distill import distill
 from diffgauss.schedule import karras_sigmas
 from diffgauss.tour import bias, page, sections, training
-from diffgauss.tour.case import DISTILLED, LEVELS, PAIRS, RANK, SAMPLES, Case, copies
+from diffgauss.tour.case import DISTILLED, LEVELS, PAIRS, SAMPLES, Case, components, copies
 from diffgauss.tour.page import Section
 from diffgauss.train import TrainConfig
 
@@ -103,7 +103,7 @@ def _run(
 
     D, losses = training.train(train, config, parked, seconds=60 * minutes, steps=steps, tell=tell)
     bar = tqdm(total=1 + len(SECTIONS), desc="distillation")
-    key, rank = jax.random.key(seed), min(RANK, len(D_G.lam))
+    key, rank = jax.random.key(seed), components(D_G, test)
     sigmas = karras_sigmas(LEVELS)
     D_L = distill(D, test, sigmas, key=jax.random.fold_in(key, 200), samples=DISTILLED, base=D_G, rank=rank)
     case = Case(train, test, D, D_L, D_G, D_M, config, losses, key, sigmas)

@@ -13,7 +13,7 @@ from diffgauss.measures.linearity import linearity
 from diffgauss.nets.unet import parameters
 from diffgauss.notebook import plots
 from diffgauss.ode import sample, trajectory
-from diffgauss.tour.case import DISTILLED, PAIRS, RANK, SAMPLES, Case, copies
+from diffgauss.tour.case import DISTILLED, EACH, PAIRS, SAMPLES, Case, components, copies
 from diffgauss.tour.page import Picture, Section, Table, over_levels
 from diffgauss.zoo.judge import weighted_loss
 from diffgauss.zoo.runs import computer
@@ -266,9 +266,10 @@ def limits(case: Case, settings: dict[str, str]) -> Section:
         "finding.",
         "A network that is short of training resembles D_G for that reason alone. Resemblance means something "
         "where the network's held-out loss is below that of D_G." + few + again,
-        f"D_L differs from D_G along the first {min(RANK, len(case.D_G.lam))} principal components only, and was "
-        f"fitted to {DISTILLED} noisy copies of the {len(case.test)} held-out images a level; the fewer they are, "
-        "the more it describes these alone. The intervals are over images, not over networks trained anew.",
+        f"D_L differs from D_G along at most {components(case.D_G, case.test)} principal components, the "
+        f"first ones, and was fitted to {DISTILLED} noisy copies of the {len(case.test)} held-out images a level. "
+        f"There is one for every {EACH} of these images at most, because with more D_L would describe these alone. "
+        "The intervals are over images, not over networks trained anew.",
         Table("Settings", ("what", "value"), list(settings.items())),
     ))  # fmt: skip
 
