@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import import_module
 
 import jax
 import jax.numpy as jnp
@@ -16,14 +17,14 @@ from typer.testing import CliRunner
 
 import diffgauss as dg
 from diffgauss import cli
-from diffgauss.tour import page, sections, training
+from diffgauss.tour import bias, page, sections, training
 from diffgauss.tour.case import Case
 
 COMMAND = [sys.executable, "-c", "from diffgauss.cli import app; app()", "tour"]
 TITLES = [
     "In short", "The images", "Mean and covariance", "Two denoisers without a network", "What the network learnt",
-    "How linear the network is", "What the network resembles", "Samples from the same noise",
-    "What this run cannot show",
+    "How linear the network is", "What the network resembles", "Skill, excess and position",
+    "Is the linear map Gaussian?", "Samples from the same noise", "What this run cannot show",
 ]  # fmt: skip
 
 
@@ -59,9 +60,9 @@ def test_a_tour_of_a_folder(tmp_path):
     assert faults(text) == [] and len(text) < 2e6
     page = Page(text)
     assert [t for tag, t in page.texts if tag == "h2"] == TITLES
-    assert sum(tag == "img" for tag, _ in page.tags) == 10
+    assert sum(tag == "img" for tag, _ in page.tags) == 11
     assert "nan" not in re.sub(r'src="[^"]*"', "", text).lower()
-    pictures, variance, weights, losses, distances, samples, settings = (table[1:] for table in page.tables)
+    pictures, variance, weights, losses, distances, shares, samples, settings = (table[1:] for table in page.tables)
     assert pictures == [["training", "320"], ["held-out", "80"]]
 
     train, test = (dg.load(tmp_path / "shapes", s, size=16).reshape(-1, 768) for s in ("train", "test"))
@@ -82,8 +83,15 @@ def test_a_tour_of_a_folder(tmp_path):
     values = np.array([[float(cell) for cell in row] for row in distances])
     assert values.shape == (10, 7) and np.isfinite(values).all()
     np.testing.assert_allclose(values[:, 0], dg.karras_sigmas(10), rtol=0.01)
-    assert (values[:, 4] <= values[:, 5] + 0.005).all()  # D_L is fitted to what D_G is a special case of
-    assert (values[-1, 4:] < 0.02).all()  # at σ = .002 everything returns a training image
+    assert (values[:, 1] <= values[:, 2] + 0.005).all()  # D_L is fitted to what D_G is a special case of
+    assert (values[-1, 5:] < 0.02).all()  # at σ = .002 D_G and D_M return a training image
+    assert values[-1, 4] < values[-1, 2]  # off the span of 320 images D_G does not, and D_L makes up for some
+
+    assert [row[0] for row in shares] == ["4.07", "1.5", "0.47", "0.117"] and shares[-1][3] == "–"
+    for row in shares:
+        for value, low, high in (numbers(cell) for cell in row[1:] if cell != "–"):
+            assert low <= value <= high
+    assert re.search(r"cannot be told: there are 80 held-out images, where about \d+ are needed", text)
 
     scores = {row[0][-1] if row[0].startswith("D") else "real": row[1:] for row in samples}
     assert float(scores["M"][0]) < 0.02 and scores["M"][1] == "100%"
@@ -159,6 +167,112 @@ def test_a_network_that_memorizes_is_found_to(case):
     assert float(re.findall(r"at least (0\.\d+)", sections.linear(case).short)[0]) < 0.9
     (samples,) = tables(sections.samples(case))
     assert float(samples[0][1]) < 0.02 and samples[0][2] == "100%" and float(samples[4][1]) > 0.2
+
+
+def noisy(images, sigma, seed: int = 0):
+    return images + np.float32(sigma) * np.random.default_rng(seed).standard_normal(images.shape).astype(np.float32)
+
+
+@pytest.mark.slow
+def test_the_linear_map_is_fitted_on_held_out_images(tmp_path, monkeypatch, case):
+    """D_M in the place of the network: its best linear map is D_G on training images (Theorem 1), not elsewhere."""
+    kept, run = [], import_module("diffgauss.tour.run")
+    memory = dg.EmpiricalDenoiser.from_data
+    monkeypatch.setattr(training, "train", lambda images, *a, **k: (memory(images), np.ones(1)))
+    monkeypatch.setattr(run, "SECTIONS", (lambda case: kept.append(case) or sections.spectrum(case),))
+    more = np.concatenate([case.test, -case.test, -case.train])  # the law is symmetric: these are new images
+    np.savez(tmp_path / "images.npz", train=case.train, test=more)
+    run.run(str(tmp_path / "images.npz"), tmp_path / "report.html", say=lambda line: None)
+    (made,) = kept
+    sigma, D_M, D_G = made.sigmas[6], made.D_M, made.D_G
+    seen = dg.distill(D_M, made.train, [sigma], key=made.key, samples=4096, base=D_G, rank=36)
+    off = {
+        name: [float(dg.score_rmse(D, E, noisy(made.test, sigma), sigma)) for E in (D_G, D_M)]
+        for name, D in {"held": made.D_L, "seen": seen, "gauss": D_G}.items()
+    }
+    assert off["held"][0] > 0.1 > 2 * off["seen"][0]  # far from D_G, as a map fitted on training images is not
+    assert off["held"][1] < 0.95 * off["gauss"][1]  # and nearer to the memorizer, by Pythagoras
+
+
+def test_skill_excess_and_position_are_those_of_the_functions(case):
+    mix = jax.tree_util.Partial(lambda G, M, x, s: 0.7 * G(x, s) + 0.3 * M(x, s), case.D_G, case.D_M)
+    found = bias.shares(replace(case, D_θ=mix))
+    (rows,) = tables(found)
+    for i, row in zip(bias.TOLD, rows, strict=True):
+        sigma, key = case.sigmas[i], jax.random.fold_in(case.key, 300 + i)
+        assert row[0] == f"{sigma:.3g}"
+        for cell, measure in zip(row[1:], (dg.skill, dg.excess), strict=False):
+            want = measure(mix, case.D_G, case.test, sigma, key=key)
+            np.testing.assert_allclose(numbers(cell), want, atol=0.0051)
+        assert row[3] == ("0.30 (0.30 to 0.30)" if i in bias.PLACED else "–")
+    assert "position between D_G (0) and D_M (1) on training images is 0.30" in found.short
+    text = page.render("x", [found])
+    assert faults(text) == [] and "c* ≤ 1 excludes nothing" in text
+
+
+def test_the_distance_is_that_of_the_function_where_there_are_enough_images(case):
+    more = np.concatenate([case.test, -case.test, -case.train])  # the law is symmetric: these are new images
+    memory = replace(case, D_θ=case.D_M, test=more)
+    found = bias.linear_map(memory)
+    (rows,) = tables(found)
+    assert [row[0] for row in rows] == ["1.5", "0.47"] and len(more) >= bias.needed(case.D_G, case.sigmas[6])
+    for i, row in zip(bias.FITTED, rows, strict=True):
+        key = jax.random.fold_in(case.key, 400 + i)
+        want = dg.linear_distance(
+            case.D_M, case.D_G, more, case.sigmas[i], key=key, samples=bias.points(36), groups=bias.GROUPS
+        )
+        np.testing.assert_allclose(numbers(row[1]), want, atol=6e-6)
+        assert row[2] == (f"{want.value**0.5:.3f}" if want.value > 0 else "–")
+    assert numbers(rows[1][3])[1] > 1 and "At σ = 0.47 D_L differs from D_G" in str(found.parts)
+
+
+@pytest.mark.parametrize("side, colours, n", [(6, 1, 16), (6, 1, 60), (32, 3, 16)])
+def test_what_cannot_be_told_is_said_with_the_number_that_is_needed(case, side, colours, n):
+    rng = np.random.default_rng(2)
+    train = rng.standard_normal((200, side, side, colours)).astype(np.float32) if side > 6 else case.train
+    test, D_G = np.resize(case.test, (n, side, side, colours)), dg.GaussianDenoiser.from_data(train)
+    found = bias.linear_map(replace(case, train=train, test=test, D_G=D_G, D_θ=D_G))
+    lam, text = np.asarray(D_G.lam, np.float64), page.render("x", [found])
+    need = max(20, math.ceil(10 * (lam / (lam + float(case.sigmas[6]) ** 2)).sum()))
+    assert "At σ = 0.47 the distance of <var>D<sub>L</sub></var> from <var>D<sub>G</sub></var> cannot" in text
+    assert f"told: there are {n} held-out images, where about {need} are needed" in text
+    assert ("3072 pixel values, where at most 1024 are fitted" in text) == (side > 6)
+    assert ("matrices of 3072×3072" in text) == (side > 6) and faults(text) == []
+
+
+@pytest.mark.parametrize(
+    "interval, said",
+    [((0.2, 0.1, 0.3), "D_L is D_G to within 1 %"), ((5.0, 2.0, 8.0), "D_L differs from D_G"),
+     ((0.4, -0.3, 1.1), "no distance"), ((2.0, -1.0, 5.0), "cannot be told: interval from -1.0 to 5.0 %")],
+)  # fmt: skip
+def test_a_wide_interval_around_0_tells_nothing(interval, said):
+    assert said in bias.verdict(dg.Estimate(*interval))
+
+
+@pytest.mark.slow
+def test_too_few_images_for_the_distance_are_those_that_make_one_up():
+    """A posterior mean is at distance 0: with the images that are asked for it is found there, with a sixth not."""
+    rng, d, sigma = np.random.default_rng(0), 48, 0.47
+    U, lam = np.linalg.qr(rng.standard_normal((2, d, d)))[0], np.geomspace(1, 1e-3, d)
+    u = np.stack([np.ones(d), -np.ones(d)]) / 4
+    mean, second = np.zeros(d), sum(U[c] * lam @ U[c].T + np.outer(u[c], u[c]) for c in (0, 1)) / 2
+    values, vectors = np.linalg.eigh(second)
+    mixture, gauss = (np.log([0.5, 0.5]), u, U, np.stack([lam, lam])), (mean, vectors, np.maximum(values, 0))
+    best = dg.MixtureDenoiser(*(jnp.asarray(a, jnp.float32) for a in mixture))
+    D_G = dg.GaussianDenoiser(*(jnp.asarray(a, jnp.float32) for a in gauss))
+    need, shares = bias.needed(D_G, sigma), {}
+    for n in (need // 6, need):
+        shares[n] = []
+        for k in range(8):
+            c = rng.integers(0, 2, n)
+            x0 = u[c] + np.einsum("nij,nj->ni", U[c] * np.sqrt(lam), rng.standard_normal((n, d)))
+            x0, key = x0.astype(np.float32), jax.random.key(k)
+            error = ((np.asarray(D_G(noisy(x0, sigma), sigma)) - x0) ** 2).mean()
+            found = dg.linear_distance(best, D_G, x0, sigma, key=key, samples=bias.points(d), groups=bias.GROUPS)
+            shares[n].append(100 * np.array(found) / error)
+    few, enough = (np.array(s) for s in shares.values())
+    assert abs(enough[:, 0].mean()) < bias.NARROW and (enough[:, 1] <= 0).sum() >= 6
+    assert few[:, 2].mean() - few[:, 1].mean() > 3 * (enough[:, 2].mean() - enough[:, 1].mean())
 
 
 def test_what_the_images_are_like(case):

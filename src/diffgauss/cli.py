@@ -94,8 +94,8 @@ def show_around(
 ) -> None:
     """The whole analysis on your own images: one page of figures and numbers.
 
-    Mean and covariance, D_M and D_G, a small network, its linear map, and how the four compare. After a stop the
-    same command goes on.
+    Mean and covariance, D_M and D_G, a small network, its linear map on held-out images, and how the four compare.
+    After a stop the same command goes on.
     """
     tour.run(images, out, size=size, grey=grey, minutes=minutes, steps=steps, seed=seed, say=typer.echo)
 

@@ -19,8 +19,13 @@ LEVELS = 10
 PAIRS, SAMPLES = 200, 100
 """Noisy images for each number, and samples of each denoiser."""
 
-DISTILLED, RANK = 4096, 256
-"""Noisy images a level, and principal components, that D_L is fitted to."""
+DISTILLED, RANK, EACH = 4096, 256, 10
+"""Noisy images a level that D_L is fitted to, the most components it has, and held-out images for each of these."""
+
+
+def components(D_G: GaussianDenoiser, test: np.ndarray) -> int:
+    """Along how many principal components D_L may differ from D_G: with more of them it would fit a few images."""
+    return max(1, min(RANK, len(D_G.lam), len(test) // EACH))
 
 
 def copies(train: np.ndarray, test: np.ndarray) -> tuple[int, int]:

@@ -16,8 +16,8 @@ from diffgauss.denoisers.empirical import EmpiricalDenoiser
 from diffgauss.denoisers.gaussian import GaussianDenoiser
 from diffgauss.distill import distill
 from diffgauss.schedule import karras_sigmas
-from diffgauss.tour import page, sections, training
-from diffgauss.tour.case import DISTILLED, LEVELS, PAIRS, RANK, SAMPLES, Case, copies
+from diffgauss.tour import bias, page, sections, training
+from diffgauss.tour.case import DISTILLED, LEVELS, PAIRS, SAMPLES, Case, components, copies
 from diffgauss.tour.page import Section
 from diffgauss.train import TrainConfig
 
@@ -34,6 +34,8 @@ SECTIONS = (
     sections.training,
     sections.linear,
     sections.distances,
+    bias.shares,
+    bias.linear_map,
     sections.samples,
 )
 
@@ -90,7 +92,7 @@ def _run(
     parked = out.with_name(out.name + ".state.safetensors")
 
     def tell(D: Denoiser, start: int, steps: int, seconds: float) -> None:
-        before, rest = time.monotonic() - begun, _rest(D, D_G, D_M, train)
+        before, rest = time.monotonic() - begun, _rest(D, D_G, D_M, train, test)
         said = f"{steps} steps of training take"
         if start:
             said = f"training goes on from step {start}; the steps up to {steps} take"
@@ -101,9 +103,9 @@ def _run(
 
     D, losses = training.train(train, config, parked, seconds=60 * minutes, steps=steps, tell=tell)
     bar = tqdm(total=1 + len(SECTIONS), desc="distillation")
-    key, rank = jax.random.key(seed), min(RANK, len(D_G.lam))
+    key, rank = jax.random.key(seed), components(D_G, test)
     sigmas = karras_sigmas(LEVELS)
-    D_L = distill(D, train, sigmas, key=jax.random.fold_in(key, 200), samples=DISTILLED, base=D_G, rank=rank)
+    D_L = distill(D, test, sigmas, key=jax.random.fold_in(key, 200), samples=DISTILLED, base=D_G, rank=rank)
     case = Case(train, test, D, D_L, D_G, D_M, config, losses, key, sigmas)
     told = []
     for measure in SECTIONS:
@@ -149,22 +151,29 @@ def _covariance(train) -> float:
     return (time.monotonic() - begun) * operations(len(train)) / operations(len(some))
 
 
-def _rest(D, D_G, D_M, train) -> float:
+def _rest(D, D_G, D_M, train, test) -> float:
     """Seconds that the analysis takes: what each denoiser needs for an image times the images that it will see."""
+    distances, d = len(bias.fitted(D_G, test, karras_sigmas(LEVELS))), train[0].size
+    told, placed = (bias.SEEN * len(levels) for levels in (bias.TOLD, bias.PLACED))
     fitted, levels, drawn = DISTILLED * LEVELS, PAIRS * LEVELS, SAMPLES * 2 * LEVELS
+    both = fitted + 9 * levels + drawn + 2 * told + placed + 3 * bias.points(d) * distances
     x, total = np.resize(train, (PAIRS, *train.shape[1:])), 0.0
-    for denoiser, images in (
-        (D, fitted + 9 * levels + drawn),
-        (D_G, fitted + 9 * levels + drawn),
-        (D_M, 5 * levels + drawn),
-    ):
-        ticks = [time.monotonic()]
-        for _ in range(2):
-            apply(denoiser, x, 1.0).block_until_ready()
-            ticks.append(time.monotonic())
-        first, second = np.diff(ticks)
-        total += 15 * (first - second) + images / PAIRS * second  # about 15 compilations of each
+    for denoiser, images in ((D, both), (D_G, both), (D_M, 5 * levels + drawn + placed)):
+        first, second = _twice(lambda D=denoiser: apply(D, x, 1.0).block_until_ready())
+        total += 17 * (first - second) + images / PAIRS * second  # about 17 compilations of each
+    if distances:  # moments and products take twice as long as the solutions
+        matrix = np.eye(d) + np.ones((d, d))
+        total += 3 * distances * (2 * bias.GROUPS + 2) * _twice(lambda: np.linalg.solve(matrix, matrix))[1]
     return total
+
+
+def _twice(call: Callable) -> tuple[float, float]:
+    """Seconds of a first and of a second call."""
+    ticks = [time.monotonic()]
+    for _ in range(2):
+        call()
+        ticks.append(time.monotonic())
+    return ticks[1] - ticks[0], ticks[2] - ticks[1]
 
 
 def _clock(seconds: float) -> str:

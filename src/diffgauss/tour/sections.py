@@ -13,7 +13,7 @@ from diffgauss.measures.linearity import linearity
 from diffgauss.nets.unet import parameters
 from diffgauss.notebook import plots
 from diffgauss.ode import sample, trajectory
-from diffgauss.tour.case import DISTILLED, PAIRS, RANK, SAMPLES, Case, copies
+from diffgauss.tour.case import DISTILLED, EACH, PAIRS, SAMPLES, Case, components, copies
 from diffgauss.tour.page import Picture, Section, Table, over_levels
 from diffgauss.zoo.judge import weighted_loss
 from diffgauss.zoo.runs import computer
@@ -35,7 +35,8 @@ def pictures(case: Case) -> Section:
     unseen = "the other held-out images" if between else "the held-out images"
     return Section("The images", "", (
         f"{side}×{side} pixels in {'colour' if channels == 3 else 'grey'}, values from {case.train.min():.2g} to "
-        f"{case.train.max():.2g}. {said}Nothing below has seen {unseen}, except where it is tested on them.",
+        f"{case.train.max():.2g}. {said}The network, D_G and D_M have never seen {unseen}; "
+        "D_L is fitted to what the network answers on the held-out images.",
         Picture(fig, "Twenty-four of the training images.", "Twenty-four training images, drawn at random."),
         Table("Number of images", ("set", "images"), rows),
     ))  # fmt: skip
@@ -118,7 +119,7 @@ def training(case: Case) -> Section:
     finding = verdict(loss["D_θ"][1], loss["D_G"][1])
     return Section("What the network learnt", finding, (
         f"A small U-Net saw {case.config.batch} noisy images in each of {len(case.losses)} steps. The linear map "
-        "D_L closest to it was then computed in closed form at ten noise levels.",
+        f"D_L closest to it on {len(case.test)} held-out images was then computed in closed form at ten levels.",
         finding,
         Picture(fig, f"Training loss of the network, from {means[0]:.2f} to {means[-1]:.2f}, and the loss of D_G.",
                 "Below the line of D_G a network denoises training images better than any linear map. The curve is "
@@ -197,7 +198,8 @@ def distances(case: Case) -> Section:
     short = f"On held-out images D_G is closer to the network than D_M is at {closer} of ten noise levels."
     return Section("What the network resembles", short, (
         "The claim of Li, Dai and Qu (2024): a network that generalizes is close to its linear map D_L, which is "
-        "close to D_G, and far from D_M, although D_M has the least training loss.",
+        "close to D_G, and far from D_M, although D_M has the least training loss. D_L was fitted on the held-out "
+        "images, so its distance on training images is the one that it was not fitted to.",
         over_levels(case.sigmas, held, "distance from $D_θ$ (RMSE)",
                     f"Distance of D_L, D_G and D_M from the network over σ; the largest are {peaks}.",
                     f"Lower is more alike. On held-out images D_G is closer to the network than D_M is at {closer} "
@@ -264,9 +266,10 @@ def limits(case: Case, settings: dict[str, str]) -> Section:
         "finding.",
         "A network that is short of training resembles D_G for that reason alone. Resemblance means something "
         "where the network's held-out loss is below that of D_G." + few + again,
-        f"D_L differs from D_G along the first {min(RANK, len(case.D_G.lam))} principal components only, and was "
-        f"fitted to {DISTILLED} noisy training images a level. The intervals are of the samples drawn, not of "
-        "training anew.",
+        f"D_L differs from D_G along at most {components(case.D_G, case.test)} principal components, the "
+        f"first ones, and was fitted to {DISTILLED} noisy copies of the {len(case.test)} held-out images a level. "
+        f"There is one for every {EACH} of these images at most, because with more D_L would describe these alone. "
+        "The intervals are over images, not over networks trained anew.",
         Table("Settings", ("what", "value"), list(settings.items())),
     ))  # fmt: skip
 
