@@ -9,6 +9,7 @@ A network that is not in the zoo yet is left out, and so is one of X-rays or col
 import argparse
 from itertools import combinations, permutations
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -31,6 +32,7 @@ SEEDS = {
 """Networks of the same images, which differ in weights, batches and noise."""
 FLAGSHIP = "n60000-small"
 
+ESTIMATED = {"sneakers": "sneaker-n3000", "ten classes": "n60000", "colour": "cifar-n50000"}
 DISTILLED = (*SEEDS["sneakers"], *(f"sneaker-n{n}{seed}" for n in (64, 16) for seed in ("", "-seed1", "-seed2")))
 
 
@@ -117,6 +119,60 @@ def distilled() -> dict:
     return found
 
 
+def estimates() -> dict:
+    """How far D_L is from D_G by three estimates of D_L, at each level: {kind: [level, …]}.
+
+    shrunk: as notebooks use it, drawn towards D_G (equation 5b), in colour along 1024 components alone, so that
+    W = W_G on the other 2048 by construction; plain: least squares of as many pairs; unbiased: products of two
+    plain fits to disjoint images. rmse: of D_L and D_G on fresh images; square: its mean square with an interval.
+    Colour has six of the levels, a coarser jackknife and only the distances: a fit there has 3073 unknowns.
+    """
+    found: dict[str, list] = {}
+    for kind, name in ESTIMATED.items():
+        if not there(name):
+            continue
+        D, D_G, images = dg.zoo.load(name), dg.GaussianDenoiser.from_data(dg.zoo.data(name)), held(name)
+        fitted, fresh = np.split(images, [4 * len(images) // 5])
+        ways = {"shrunk": (fitted, {"rank": 1024 if kind == "colour" else None}), "plain": (fitted, {"ridge": 0.0})}
+        if kind != "colour":
+            ways |= {"one": (fitted[::2], {"ridge": 0.0}), "two": (fitted[1::2], {"ridge": 0.0})}
+        found[kind], levels, groups = [], LEVELS, 8
+        if kind == "colour":
+            levels, groups = LEVELS[[0, 2, 4, 5, 6, 7]], 4
+        for i, s in enumerate(levels):
+            key, W = jax.random.fold_in(jax.random.key(45), i), {}
+            row: dict[str, Any] = {"sigma": float(s)}
+            x, W_G = dg.noisy(fresh, s, 1000, key=key), dg.affine(D_G, images.shape[1:], s)[0]
+            for label, (of, options) in ways.items():
+                own = jax.random.fold_in(key, len(W))
+                D_L = dg.distill(D, of, [s], key=own, base=D_G, **options)
+                W[label] = np.asarray(D_L.W[0] if D_L.V is None else W_G + D_L.W[0] @ D_L.V.T, float)
+                if label in ("shrunk", "plain"):
+                    row[label] = {"rmse": float(dg.score_rmse(D_L, D_G, x, s))}
+                    row[label] |= products(W[label], W[label], D_G, W_G, s)
+            apart = dg.linear_distance(D, D_G, images, s, key=key, groups=groups)
+            row["unbiased"] = {} if kind == "colour" else products(W["one"], W["two"], D_G, W_G, s)
+            row["unbiased"] |= {"square": apart, "nmse": apart.nmse}
+            found[kind].append(row)
+            print(kind, row, flush=True)
+    return found
+
+
+def products(A: np.ndarray, B: np.ndarray, D_G: dg.GaussianDenoiser, W_G: jax.Array, s: float) -> dict[str, float]:
+    """Squares of A − W_G where A is B; unbiased for them where A and B are independent fits of one map.
+
+    nmse: of the weights (equation 10); asymmetry: ‖W − Wᵀ‖²/‖W + Wᵀ‖²; gains: the mean square difference of uⱼᵀWuⱼ
+    from Wiener's factor, over a hundred components.
+    """
+    G, U, lam = np.asarray(W_G, float), np.asarray(D_G.U[:, :100], float), np.asarray(D_G.lam[:100], float)
+    a, b = ((((M @ U) * U).sum(0) - lam / (lam + s**2)) for M in (A, B))
+    return {
+        "nmse": float(((A - G) * (B - G)).sum() / (G**2).sum()),
+        "asymmetry": float(((A - A.T) * (B - B.T)).sum() / ((A + A.T) * (B + B.T)).sum()),
+        "gains": float((a * b).mean()),
+    }
+
+
 def skill() -> dict:
     """Qs: the root mean square of D_θ − D_G, and √(q mse(D_G)) with q of the other seed: {σ: {name: [both]}}."""
     found: dict[str, dict] = {}
@@ -187,7 +243,14 @@ def radial_power(images: np.ndarray) -> np.ndarray:
     return np.array([power[radius == r].mean() for r in range(1, len(power) // 2 + 1)])
 
 
-PARTS = {"pull": pull, "cosine": cosine, "distilled": distilled, "skill": skill, "flagship": flagship}
+PARTS = {
+    "pull": pull,
+    "cosine": cosine,
+    "distilled": distilled,
+    "estimates": estimates,
+    "skill": skill,
+    "flagship": flagship,
+}
 WHAT = "Networks of one kind of image, and the larger one of all: numbers, and the verdicts that follow."
 
 

@@ -15,7 +15,7 @@ import student
 
 pytestmark = pytest.mark.slow
 ROOT, NAME = assignment.ROOT, "02_optimal_denoiser"
-NAMES = ["01_probability_flow_ode", NAME, "03_train_unet"]
+NAMES = ["01_probability_flow_ode", NAME, "03_train_unet", "04_emerging_linearity", "05_linear_distillation"]
 GRADERS = ["nbgrader==0.9.6", "otter-grader==7.0.0"]
 SCORES = """
 import json

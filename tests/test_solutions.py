@@ -17,11 +17,9 @@ PLAUSIBLE_BUT_WRONG = {
     "3a": [0.25, 0.5, 0.8],
     "3b": ["a", "c", ""],
     "4a": [0, 1, 1.414],
-    "4b": [lambda x1, x2, alpha: alpha * x1 + (1 - alpha) * x2, lambda x1, x2, alpha: x1],
-    "4c": ["a", "c", 4],
+    "4b": ["a", "c", 4],
     "5a": [2, 0.8, 0.667],
-    "5b": [lambda U, lam, sigma: U @ U.T, lambda U, lam, sigma: (U * (lam / (lam + sigma))[None]) @ U.T],
-    "5c": ["b", "c", ""],
+    "5b": ["b", "c", ""],
     "6a": [1, 0.25, 2],
     "6b": [
         lambda lam, sigma, sigma_next: (lam + sigma_next**2) / (lam + sigma**2),

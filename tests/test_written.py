@@ -79,6 +79,34 @@ def memorized(samples, images):
     a, b = samples.reshape(len(samples), -1), images.reshape(len(images), -1)
     d = jnp.sort(jnp.linalg.norm(a[:, None] - b[None], axis=-1), axis=1)
     return (d[:, 0] < d[:, 1] / 3).mean()
+
+def mix(x1, x2, alpha, u):
+    return alpha * x1 + jnp.sqrt(1 - alpha**2) * x2 + (1 - alpha - jnp.sqrt(1 - alpha**2)) * u
+
+def orders(D, x1, x2, sigma, u):
+    after = (D(mix(x1, x2, 0.5**0.5, u), sigma) - u).reshape(len(x1), -1)
+    return after, (mix(D(x1, sigma), D(x2, sigma), 0.5**0.5, u) - u).reshape(len(x1), -1)
+
+def linearity(D, x1, x2, sigma, u):
+    after, before = (v / jnp.linalg.norm(v, axis=1, keepdims=True) for v in orders(D, x1, x2, sigma, u))
+    return (after * before).sum(1).mean()
+
+def deviation(D, x1, x2, sigma, u):
+    after, before = orders(D, x1, x2, sigma, u)
+    return (jnp.linalg.norm(after - before, axis=1) / jnp.linalg.norm(after, axis=1)).mean()
+
+def normal_equations(x, a):
+    import numpy as np
+    columns = np.append(np.asarray(x, float), np.ones((len(x), 1)), 1)
+    solution = np.linalg.lstsq(columns, np.asarray(a, float), rcond=None)[0]
+    return solution[:-1].T, solution[-1]
+
+def wiener(U, lam, sigma):
+    return jnp.einsum("ik,k,jk->ij", U, lam / (lam + sigma**2), U)
+
+def cross_fit(x1, r1, x2, r2, x):
+    one, two = (x @ W.T + b for W, b in (normal_equations(x1, r1), normal_equations(x2, r2)))
+    return (one * two).sum() / one.size
 """
 WRONG = {
     "score": RIGHT.replace(" / v).sum(1)", " / sigma**2).sum(1)"),
@@ -96,6 +124,12 @@ WRONG = {
     "train_step": RIGHT.replace("sigma, eps, 0.7)", "sigma, eps, 0.3)"),
     "average": RIGHT.replace("decay * a + (1 - decay) * b", "decay * b + (1 - decay) * a"),
     "memorized": RIGHT.replace("d[:, 1] / 3", "d[:, 1] * 3"),
+    "mix": RIGHT.replace("jnp.sqrt(1 - alpha**2) * x2", "(1 - alpha) * x2"),
+    "linearity": RIGHT.replace("(after * before).sum(1).mean()", "(after * before).sum()"),
+    "deviation": RIGHT.replace("jnp.linalg.norm(after, axis=1)).mean()", "jnp.linalg.norm(before, axis=1)).mean()"),
+    "normal_equations": RIGHT.replace("np.ones((len(x), 1))", "np.zeros((len(x), 1))"),
+    "wiener": RIGHT.replace('"ik,k,jk->ij", U, lam / (lam + sigma**2)', '"ik,k,jk->ij", U, lam / (lam + sigma)'),
+    "cross_fit": RIGHT.replace("(one * two).sum() / one.size", "(one * one).sum() / one.size"),
 }
 
 
@@ -166,6 +200,17 @@ def test_one_that_borrows_the_kernel_earns_nothing(source):
     lesson.written(cell(source, "D_M"))
     with pytest.raises(AssertionError, match="your D_M uses diffgauss itself .*; needs to be written out"):
         lesson.grade("D_M")
+
+
+def test_a_right_one_that_calls_a_wrong_one_earns_its_point():
+    """The notebook went on with the kernel in place of the wrong one."""
+    scope: dict[str, Any] = {}
+    exec(RIGHT, scope)
+    scope["mix"] = lesson.written(cell(WRONG["mix"], "mix"))
+    lesson.written(scope["linearity"])
+    lesson.grade("linearity", 7)
+    with pytest.raises(AssertionError, match="differs from"):
+        lesson.grade("mix", 7)
 
 
 def test_the_kernel_itself_and_one_that_was_never_given_earn_nothing():
