@@ -157,3 +157,17 @@ def test_equations_have_one_number_in_these_notebooks():
                 found.setdefault(number, set()).add(left)
     assert len(found) >= 5
     assert {number: lefts for number, lefts in found.items() if len(lefts) > 1} == {}
+
+
+def damaged(notebook):
+    """Control characters, which a backslash that was read as an escape leaves behind."""
+    return [cell.source for cell in notebook.cells if re.search(r"[\x00-\x09\x0b-\x1f]", cell.source)]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+def test_no_control_characters(path):
+    assert not damaged(nbformat.read(path, as_version=4))
+
+
+def test_a_control_character_is_found():
+    assert damaged(new_notebook(cells=[new_markdown_cell("$D_L\approx D_G$"), new_markdown_cell(r"$\approx$")]))
