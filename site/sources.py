@@ -18,6 +18,7 @@ CONTENTS = {
     "Notebooks": [numbered(path) for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))],
     "Findings": ["RESULTS", "docs/claims", "benchmarks/README", "docs/presets"],
     "Teaching": ["teaching/README"],
+    "Use": ["docs/install", "docs/own_images", "docs/devices", "docs/toolkits"],
     "Reference": ["docs/glossary", "docs/jax", "site/api", "data/README", "data/zoo/README"],
     "Project": ["CONTRIBUTING", "CHANGELOG", "SECURITY", "docs/attacks"],
 }

@@ -131,11 +131,17 @@ def test_setup_cell_installs_from_the_checkout_around_it_and_fails_alone(tmp_pat
 @pytest.mark.slow
 def test_readme_examples_run_in_order(capsys):
     names: dict = {}
-    for example in re.findall(r"(?s)```python\n(.*?)```", README):
+    devices = (ROOT / "docs" / "devices.md").read_text(encoding="utf-8")
+    for example in re.findall(r"(?s)```python\n(.*?)```", README + devices):
         assert len([line for line in example.splitlines() if line.strip()]) <= 12
         exec(compile(example, "README", "exec"), names)
     assert "memorized" in capsys.readouterr().out
     assert len(names["losses"]) == 32 and names["losses"][-1] < names["losses"][0]
+
+
+def test_readme_is_short():
+    words = re.sub(r"(?s)```.*?```|<!--.*?-->|\]\([^)]*\)|\|", " ", README).split()
+    assert len(words) <= 700
 
 
 def test_readme_names_the_commands_that_the_makefile_has():
@@ -143,4 +149,4 @@ def test_readme_names_the_commands_that_the_makefile_has():
     targets = set(re.findall(r"(?m)^([a-z]+):.*##", makefile))
     named = set(re.findall(r"(?m)(?:^|`)make ([a-z]+)", README))
     assert {"run", "test", "lab", "quick", "bench", "help"} <= targets
-    assert {"run", "test"} <= named <= targets
+    assert {"lab", "run", "test"} <= named <= targets
