@@ -106,6 +106,10 @@ def test_a_loss_is_met_between_two_steps():
     assert claims.at_loss({"a": {"scores": scores}}, "a", 0.75, lambda s: s["x"]) == pytest.approx(2.5)
     with pytest.raises(ValueError, match="a comes down to 0.600 of D_G's loss; needs 0.500"):
         claims.at_loss({"a": {"scores": scores}}, "a", 0.5, lambda s: s["x"])
+    with pytest.raises(
+        ValueError, match="a has no score of a loss above 0.700 of D_G's, only 0.600; needs one before"
+    ):
+        claims.at_loss({"a": {"scores": {"16": scores["16"]}}}, "a", 0.7, lambda s: s["x"])
 
 
 def test_the_interval_over_three_networks_is_students():
