@@ -7,10 +7,11 @@ Per denoiser: of 100 samples (ten Euler steps, the noises of the zoo) against th
 and R² about the mean image, with 95 % intervals; by level, on held-out images, R² = 1 − SSR/SST about the mean
 image and explained variance 1 − ‖D_θ − D‖²/‖D_θ‖²; seconds an image and call. Test images 0-7999 distil D_L,
 8000-8031 (for windows the first 8) choose sizes of windows and the denoiser of each level, some from 9000 on are
-compared on. Where a denoiser cannot see all images in reasonable time it gets the first of them, and the table says
-how many: LS and ELS those that make WINDOWS windows for each pixel, so ELS many where windows are large and have
-few places, and few where they are small. For the nets of FITTED there are also LS and ELS whose sizes are chosen
-by likeness to the network's outputs, as Kamb & Ganguli (2025) choose theirs.
+compared on (of 10000; of fewer the same shares). Networks of one class have no mixture. Where a denoiser cannot see
+all images in reasonable time it gets the first of them, and the table says how many: LS and ELS those that make
+WINDOWS windows for each pixel, so ELS many where windows are large and have few places, and few where they are
+small. For the nets of FITTED there are also LS and ELS whose sizes are chosen by likeness to the network's outputs,
+as Kamb & Ganguli (2025) choose theirs.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from diffgauss.estimate import Estimate
 from diffgauss.results import folder
 from diffgauss.zoo import runs
 
-NETS = ("n60000", "n60000-resnet", "n64")
+NETS = ("n60000", "n60000-resnet", "n64", "sneaker-n3000")
 FITTED = ("n60000-resnet",)
 SIGMAS = np.asarray(dg.karras_sigmas(10))
 WIENER, WINDOWS = 2048, 16384
@@ -57,14 +58,16 @@ def windows(
 
 def members(net: str, images: np.ndarray, test: np.ndarray) -> tuple[dict[str, dg.Denoiser], dict, dict, list[str]]:
     """The denoisers by name, sizes of windows, how many images are seen, and which one was chosen, by level."""
-    D, D_G, calibrate = dg.zoo.load(net), dg.GaussianDenoiser.from_data(images), jnp.asarray(test[8000:8032])
-    labels = data.subset(data.labels(), len(images), seed=runs.SUBSET_SEED)
+    D, D_G, cut = dg.zoo.load(net), dg.GaussianDenoiser.from_data(images), 8 * len(test) // 10
+    calibrate = jnp.asarray(test[cut : cut + 32])
     found: dict[str, dg.Denoiser] = {
         "D_M": dg.EmpiricalDenoiser.from_data(images),
         "D_G": D_G,
-        "D_L": dg.distill(D, test[:8000], SIGMAS, key=jax.random.key(6), samples=8192, base=D_G),
-        "mixture": dg.MixtureDenoiser.from_data(images, labels),
+        "D_L": dg.distill(D, test[:cut], SIGMAS, key=jax.random.key(6), samples=8192, base=D_G),
     }
+    if runs.run(net).classes is None:
+        labels = data.subset(data.labels(), len(images), seed=runs.SUBSET_SEED)
+        found["mixture"] = dg.MixtureDenoiser.from_data(images, labels)
     sizes, sees = {}, {"Wiener-local": [min(WIENER, len(images))]}
     for name in ("LS", "ELS"):
         found[name], sizes[name], sees[name] = windows(images, calibrate, name == "ELS")
@@ -102,7 +105,7 @@ def compare(net: str, k: int) -> dict:
     """The table of one network, by level on k held-out images."""
     images, test, D = dg.zoo.data(net), runs.held_out(net), dg.zoo.load(net)
     mean, grid = images.mean(0), jnp.asarray(SIGMAS)
-    start, held = dg.zoo.noise(100), jnp.asarray(test[9000 : 9000 + k])
+    start, held = dg.zoo.noise(100), jnp.asarray(test[9 * len(test) // 10 :][:k])
     noise = jax.random.normal(jax.random.key(8), held.shape)
 
     def outputs(D):

@@ -21,26 +21,14 @@ PLAUSIBLE_BUT_WRONG = {
     "5a": [2, 0.8, 0.667],
     "5b": ["b", "c", ""],
     "6a": [1, 0.25, 2],
-    "6b": [
-        lambda lam, sigma, sigma_next: (lam + sigma_next**2) / (lam + sigma**2),
-        lambda lam, sigma, sigma_next: lam * sigma_next / sigma,
-    ],
-    "6c": ["a", "b", 6],
+    "6b": ["a", "b", 6],
     "7a": [0.5, 16, 0.0039],
-    "7b": [
-        lambda x, y, mean: solutions.agreement(x, y, 0 * mean),
-        lambda x, y, mean: ((x - mean[None]) * (y - mean[None])).sum(-1),
-    ],
+    "7b": [1, 2, -0.618],
     "7c": ["a", "c", ""],
-    "8a": [1, 2, -0.618],
-    "8b": [
-        lambda half, best, sigma, keep: jnp.exp(-(half - best) / sigma**2).sum(),
-        lambda half, best, sigma, keep: jnp.where(keep, 0, jnp.exp(-(half - best) / (2 * sigma**2))).sum(),
-    ],
-    "8c": ["a", "c", "both"],
+    "8a": [0.5, 0.27, 0.62],
+    "8b": ["a", "c", "both"],
     "9a": [10, 0.462, 4.65],
-    "9b": [lambda net, other: solutions.explained(other, net), lambda net, other: ((net - other) ** 2).mean()],
-    "9c": ["a", "c", ""],
+    "9b": ["a", "c", ""],
 }
 
 
@@ -71,7 +59,7 @@ def test_an_answer_may_be_written_in_several_ways(name, answer):
 
 
 def test_an_answer_of_another_shape_is_wrong_not_broadcast():
-    assert not EXERCISES["6b"].agrees(lambda *arguments: solutions.flow_factor(*arguments)[:, None])
+    assert not EXERCISES["1b"].agrees(lambda *arguments: solutions.midpoint(*arguments)[None])
 
 
 def test_effective_number_is_the_exponential_of_the_entropy():
@@ -91,16 +79,3 @@ def test_midpoint_calls_the_denoiser_twice_at_the_ends_of_half_a_step():
 
     solutions.midpoint(D, jnp.ones((1, 2)), 3.0, 1.0)
     assert asked == [3.0, 2.0]
-
-
-def test_agreement_and_flow_factor_are_what_the_package_has():
-    import diffgauss as dg
-
-    rng = np.random.default_rng(0)
-    x, y, u = rng.standard_normal((5, 8)), rng.standard_normal((5, 8)), rng.standard_normal(8)
-    got = solutions.agreement(*(jnp.asarray(a, jnp.float32) for a in (x, y, u)))
-    assert float(got) == pytest.approx(dg.sample_cosine(x, y, mean=u).value, abs=1e-5)
-    D = dg.GaussianDenoiser.from_data(rng.standard_normal((50, 3)))
-    z = jnp.ones((1, len(D.lam)))
-    moved = (D.flow(D.mean[None] + z @ D.U.T, 2.0, 0.5) - D.mean[None]) @ D.U
-    np.testing.assert_allclose(moved[0], solutions.flow_factor(D.lam, 2.0, 0.5), rtol=1e-4)

@@ -13,6 +13,7 @@ from diffgauss.notebook import lesson, written
 RIGHT = """
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 def score(x, sigma, centres, shares, width):
     v = width**2 + sigma**2
@@ -96,7 +97,6 @@ def deviation(D, x1, x2, sigma, u):
     return (jnp.linalg.norm(after - before, axis=1) / jnp.linalg.norm(after, axis=1)).mean()
 
 def normal_equations(x, a):
-    import numpy as np
     columns = np.append(np.asarray(x, float), np.ones((len(x), 1)), 1)
     solution = np.linalg.lstsq(columns, np.asarray(a, float), rcond=None)[0]
     return solution[:-1].T, solution[-1]
@@ -107,6 +107,59 @@ def wiener(U, lam, sigma):
 def cross_fit(x1, r1, x2, r2, x):
     one, two = (x @ W.T + b for W, b in (normal_equations(x1, r1), normal_equations(x2, r2)))
     return (one * two).sum() / one.size
+
+def position(v, m):
+    return np.vdot(v, m) / np.vdot(m, m)
+
+def skill(v, g):
+    return 1 - np.square(v - g).mean() / np.square(g).mean()
+
+def excess(v, g):
+    return np.vdot(v, g) / np.vdot(v, v)
+
+def pull(v1, v2, g):
+    return 2 * np.vdot(v1, v2) / (np.vdot(v1, g) + np.vdot(v2, g))
+
+def gap(a, b):
+    return np.linalg.norm(a - b, axis=2).mean() / a.shape[2] ** 0.5
+
+def agreement(x, y, u):
+    return np.median([np.dot(a, b) / np.sqrt(np.dot(a, a) * np.dot(b, b)) for a, b in zip(x - u, y - u)])
+
+def D_classes(x, sigma, pi, u, U, lam):
+    covariances = np.einsum("kij,kj,klj->kil", U, lam, U) + sigma**2 * np.eye(u.shape[1])
+    out = np.zeros_like(np.asarray(x, float))
+    for i, point in enumerate(np.asarray(x, float)):
+        d = point - u
+        solved = np.stack([np.linalg.solve(C, v) for C, v in zip(covariances, d)])
+        log_r = np.log(pi) - (d * solved).sum(1) / 2 - np.linalg.slogdet(covariances)[1] / 2
+        r = np.exp(log_r - log_r.max())
+        out[i] = (r / r.sum()) @ (point - sigma**2 * solved)
+    return out
+
+def local_pixel(x, sigma, y, row, column, half):
+    cut = [a[..., row - half : row + half + 1, column - half : column + half + 1] for a in (x, y)]
+    w = np.exp(-np.square(cut[0] - cut[1]).sum((1, 2)) / (2 * sigma**2))
+    return np.average(y[:, row, column], weights=w)
+
+def predicted_gap(q, mse):
+    return (q * mse) ** 0.5
+
+def explained(net, other):
+    return (2 * np.vdot(net, other) - np.vdot(other, other)) / np.vdot(net, net)
+
+def collapse(delta, N):
+    return delta / np.log(float(N) ** 2) ** 0.5
+
+def median_r2(x, y):
+    return np.median([np.corrcoef(a, b)[0, 1] ** 2 for a, b in zip(x, y)])
+
+def effective_noise(lam, sigma, N):
+    from scipy.optimize import brentq
+    lam = np.asarray(lam, float)
+    def excess_of(kappa):
+        return kappa - sigma**2 - kappa / N * (lam / (lam + kappa)).sum()
+    return brentq(excess_of, sigma**2, sigma**2 + lam.sum() / N + 1)
 """
 WRONG = {
     "score": RIGHT.replace(" / v).sum(1)", " / sigma**2).sum(1)"),
@@ -130,6 +183,21 @@ WRONG = {
     "normal_equations": RIGHT.replace("np.ones((len(x), 1))", "np.zeros((len(x), 1))"),
     "wiener": RIGHT.replace('"ik,k,jk->ij", U, lam / (lam + sigma**2)', '"ik,k,jk->ij", U, lam / (lam + sigma)'),
     "cross_fit": RIGHT.replace("(one * two).sum() / one.size", "(one * one).sum() / one.size"),
+    "position": RIGHT.replace("np.vdot(v, m) / np.vdot(m, m)", "np.vdot(v, m) / np.vdot(v, v)"),
+    "skill": RIGHT.replace("1 - np.square(v - g)", "np.square(v - g)"),
+    "excess": RIGHT.replace("np.vdot(v, g) / np.vdot(v, v)", "np.vdot(v, g) / np.vdot(g, g)"),
+    "pull": RIGHT.replace("2 * np.vdot(v1, v2)", "np.vdot(v1, v2)"),
+    "gap": RIGHT.replace(" / a.shape[2] ** 0.5", ""),
+    "agreement": RIGHT.replace("np.median([", "np.mean(["),
+    "D_classes": RIGHT.replace(" - np.linalg.slogdet(covariances)[1] / 2", ""),
+    "local_pixel": RIGHT.replace(
+        "row + half + 1, column - half : column + half + 1", "row + half, column - half : column + half"
+    ),
+    "predicted_gap": RIGHT.replace("(q * mse) ** 0.5", "q * mse"),
+    "explained": RIGHT.replace("/ np.vdot(net, net)", "/ np.vdot(other, other)"),
+    "collapse": RIGHT.replace("np.log(float(N) ** 2)", "np.log(float(N))"),
+    "median_r2": RIGHT.replace("np.corrcoef(a, b)[0, 1] ** 2", "np.corrcoef(a, b)[0, 1]"),
+    "effective_noise": RIGHT.replace("- kappa / N *", "- sigma**2 / N *"),
 }
 
 

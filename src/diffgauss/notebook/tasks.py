@@ -7,13 +7,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.tree_util import Partial
 
+from diffgauss.beyond.local import LocalDenoiser
+from diffgauss.beyond.mixture import MixtureDenoiser
+from diffgauss.beyond.theory import effective_noise
 from diffgauss.denoisers.empirical import EmpiricalDenoiser
 from diffgauss.denoisers.gaussian import GaussianDenoiser
-from diffgauss.measures.distance import generalization
+from diffgauss.measures.agreement import sample_cosine, sample_pearson
+from diffgauss.measures.bias import excess_of, position_of, pull_of, skill_of
+from diffgauss.measures.distance import generalization, rmse
 from diffgauss.measures.linearity import linearity, linearity_deviation
 from diffgauss.moments import Moments, fit
+from diffgauss.notebook import drawn
 from diffgauss.notebook.solutions import effective_number, mixture, wiener
 from diffgauss.ode import euler, heun, velocity
 from diffgauss.schedule import edm_scalings, karras_sigmas
@@ -56,31 +61,18 @@ def _grid(n, top, bottom, rho):
     return karras_sigmas(int(n), sigma_max=float(top), sigma_min=float(bottom), rho=float(rho))
 
 
-def _clusters(rng: np.random.Generator) -> tuple:
-    x, centres = rng.normal(0, 2, (5, 2)).astype("f4"), rng.normal(0, 1, (3, 2)).astype("f4")
-    return x, np.float32(rng.uniform(0.5, 2)), centres, rng.dirichlet(np.ones(3)).astype("f4"), np.float32(0.2)
+def _value(measure: Callable) -> Callable:
+    """The value of an estimate, of differences as arrays of shape (n, d)."""
+    return lambda *differences: measure(*(np.asarray(v, float) for v in differences)).value
 
 
-def _bend(x, sigma):
-    return jnp.tanh(x) / (1 + sigma)
+def _classes(x, sigma, pi, u, U, lam):
+    return MixtureDenoiser(jnp.log(pi), u, U, lam)(x, sigma)
 
 
-def _step(rng: np.random.Generator) -> tuple:
-    return (
-        Partial(_bend),
-        _images(rng, 3),
-        np.float32(rng.uniform(2, 3)),
-        np.float32(rng.uniform(1, 2)),
-    )
-
-
-def _images(rng: np.random.Generator, k: int) -> np.ndarray:
-    return rng.uniform(-1, 1, (k, 4, 4, 1)).astype(np.float32)
-
-
-def _moments(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    z = rng.standard_normal((16, 16))
-    return _images(rng, 1)[0], np.linalg.qr(z)[0].astype("f4"), np.sort(rng.uniform(0.1, 9, 16))[::-1].astype("f4")
+def _pixel(x, sigma, y, row, column, half):
+    D = LocalDenoiser.from_data(np.asarray(y)[..., None], size=2 * int(half) + 1)
+    return D(x[None, ..., None], sigma)[0, int(row), int(column), 0]
 
 
 def _scalings(sigma, sigma_data):
@@ -118,12 +110,6 @@ def _cross_fit(x1, r1, x2, r2, x):
     return (one * two).mean()
 
 
-def _regression(rng: np.random.Generator, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs, and answers that depend on them through a matrix, an offset and a bend."""
-    x = rng.normal(1, 2, (n, 6)).astype("f4")
-    return x, (x @ rng.normal(0, 1, (6, 6)) + rng.normal(0, 1, 6) + np.tanh(x)).astype("f4")
-
-
 def _mix(x1, x2, alpha, u):
     return mixture(x1 - u[None], x2 - u[None], alpha) + u[None]
 
@@ -136,38 +122,11 @@ def _deviation(D, x1, x2, sigma, u):
     return linearity_deviation(D, x1, x2, sigma, mean=u)
 
 
-def _pairs(rng: np.random.Generator) -> tuple:
-    """A denoiser that is not linear, noisy images in pairs, a level, and a mean."""
-    sigma = np.float32(rng.uniform(0.3, 1))
-    return Partial(_bend), _images(rng, 4), _images(rng, 4), sigma, 0.3 * _images(rng, 1)[0]
-
-
-def _scaled(a, x, sigma):
-    return a[None] * x / (1 + sigma[:, None, None, None])
-
-
-def _batch(rng: np.random.Generator) -> tuple:
-    """A denoiser of one trained number for each pixel, clean images, levels and noise."""
-    D = Partial(_scaled, rng.uniform(0.1, 0.9, (4, 4, 1)).astype("f4"))
-    return D, _images(rng, 5), rng.uniform(0.2, 3, 5).astype("f4"), rng.standard_normal((5, 4, 4, 1)).astype("f4")
-
-
-def _training(rng: np.random.Generator) -> tuple:
-    D, x0, sigma, eps = _batch(rng)
-    moments = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.0)).init(D)  # type: ignore[arg-type]
-    return D, moments, x0, sigma, eps, np.float32(rng.uniform(0.01, 0.1))
-
-
-def _copies(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    y = _images(rng, 6)
-    return np.concatenate([y[:3] + 0.01 * _images(rng, 3), _images(rng, int(rng.integers(2, 6)))]), y
-
-
 TASKS = {
-    "score": Task(_score, "jax.grad of the log density", _clusters, 1e-3),
-    "velocity": Task(velocity, "dg.velocity", lambda rng: _step(rng)[:3], 1e-4),
-    "euler": Task(euler, "dg.euler", _step, 1e-4),
-    "heun": Task(heun, "dg.heun", _step, 1e-4),
+    "score": Task(_score, "jax.grad of the log density", drawn.clusters, 1e-3),
+    "velocity": Task(velocity, "dg.velocity", lambda rng: drawn.step(rng)[:3], 1e-4),
+    "euler": Task(euler, "dg.euler", drawn.step, 1e-4),
+    "heun": Task(heun, "dg.heun", drawn.step, 1e-4),
     "grid": Task(
         _grid,
         "dg.karras_sigmas",
@@ -177,7 +136,7 @@ TASKS = {
     "D_M": Task(
         _empirical,
         "dg.EmpiricalDenoiser",
-        lambda rng: (2 * _images(rng, 3), np.float32(rng.uniform(0.5, 2)), _images(rng, 5)),
+        lambda rng: (2 * drawn.images(rng, 3), np.float32(rng.uniform(0.5, 2)), drawn.images(rng, 5)),
         1e-3,
     ),
     "effective_number": Task(
@@ -189,44 +148,92 @@ TASKS = {
     "D_G": Task(
         _gaussian,
         "dg.GaussianDenoiser",
-        lambda rng: (2 * _images(rng, 3), np.float32(rng.uniform(0.5, 2)), *_moments(rng)),
+        lambda rng: (2 * drawn.images(rng, 3), np.float32(rng.uniform(0.5, 2)), *drawn.moments(rng)),
         1e-3,
     ),
     "flow": Task(
         _flow,
         "dg.GaussianDenoiser.flow",
-        lambda rng: (9 * _images(rng, 3), np.float32(9), np.float32(rng.uniform(0, 2)), *_moments(rng)),
+        lambda rng: (9 * drawn.images(rng, 3), np.float32(9), np.float32(rng.uniform(0, 2)), *drawn.moments(rng)),
         1e-2,
     ),
-    "GL": Task(_distance, "dg.generalization", lambda rng: (_images(rng, 4), _images(rng, 6)), 1e-4),
+    "GL": Task(_distance, "dg.generalization", lambda rng: (drawn.images(rng, 4), drawn.images(rng, 6)), 1e-4),
     "scalings": Task(
         _scalings, "dg.edm_scalings", lambda rng: (rng.uniform(0.01, 9, 4).astype("f4"), rng.uniform(0.2, 2)), 1e-4
     ),
-    "dsm_loss": Task(_dsm_loss, "diffgauss.train.dsm_loss", lambda rng: (*_batch(rng), rng.uniform(0.2, 2)), 1e-4),
-    "train_step": Task(_train_step, "a step of dg.train_steps", _training, 1e-4),
+    "dsm_loss": Task(_dsm_loss, "diffgauss.train.dsm_loss", drawn.loss, 1e-4),
+    "train_step": Task(_train_step, "a step of dg.train_steps", drawn.training, 1e-4),
     "average": Task(
-        _average, "optax.incremental_update", lambda rng: (_batch(rng)[0], _batch(rng)[0], rng.uniform()), 1e-4
+        _average,
+        "optax.incremental_update",
+        drawn.two_networks,
+        1e-4,
     ),
     "mix": Task(
         _mix,
         "a mixture of the same noise level",
-        lambda rng: (_images(rng, 3), _images(rng, 3), np.float32(rng.uniform(0.2, 0.9)), _images(rng, 1)[0]),
+        lambda rng: (
+            drawn.images(rng, 3),
+            drawn.images(rng, 3),
+            np.float32(rng.uniform(0.2, 0.9)),
+            drawn.images(rng, 1)[0],
+        ),
         1e-4,
     ),
-    "linearity": Task(_linearity, "dg.linearity", _pairs, 1e-4),
-    "deviation": Task(_deviation, "dg.linearity_deviation", _pairs, 1e-4),
-    "normal_equations": Task(_normal_equations, "the least squares of dg.distill", _regression, 1e-3),
+    "linearity": Task(_linearity, "dg.linearity", drawn.pairs, 1e-4),
+    "deviation": Task(_deviation, "dg.linearity_deviation", drawn.pairs, 1e-4),
+    "normal_equations": Task(_normal_equations, "the least squares of dg.distill", drawn.regression, 1e-3),
     "wiener": Task(
         wiener,
         "the matrix of dg.GaussianDenoiser",
-        lambda rng: (*_moments(rng)[1:], np.float32(rng.uniform(0.5, 2))),
+        lambda rng: (*drawn.moments(rng)[1:], np.float32(rng.uniform(0.5, 2))),
         1e-4,
     ),
     "cross_fit": Task(
         _cross_fit,
         "the product of two fits in dg.linear_distance",
-        lambda rng: (*_regression(rng), *_regression(rng), _regression(rng, 20)[0]),
+        lambda rng: (*drawn.regression(rng), *drawn.regression(rng), drawn.regression(rng, 20)[0]),
         1e-2,
     ),
-    "memorized": Task(_memorized, "dg.generalization", _copies, 1e-4),
+    "skill": Task(_value(skill_of), "dg.skill", lambda rng: drawn.differences(rng, 2), 1e-4),
+    "excess": Task(_value(excess_of), "dg.excess", lambda rng: drawn.differences(rng, 2), 1e-4),
+    "pull": Task(_value(pull_of), "dg.pull", lambda rng: drawn.differences(rng, 3), 1e-4),
+    "position": Task(_value(position_of), "dg.position", lambda rng: drawn.differences(rng, 2), 1e-4),
+    "gap": Task(lambda a, b: rmse(np.asarray(a), np.asarray(b))[0].mean(), "dg.gap", drawn.answers, 1e-4),
+    "agreement": Task(
+        lambda x, y, u: sample_cosine(x, y, mean=u).value,
+        "dg.sample_cosine",
+        lambda rng: (*drawn.differences(rng, 2), rng.standard_normal(5).astype("f4")),
+        1e-4,
+    ),
+    "effective_noise": Task(
+        lambda lam, sigma, N: effective_noise(lam, float(sigma), int(N)),
+        "theory.effective_noise",
+        lambda rng: (rng.uniform(0.1, 4, 12), rng.uniform(0.5, 2), rng.integers(8, 40)),
+        1e-3,
+    ),
+    "D_classes": Task(_classes, "dg.MixtureDenoiser", drawn.kinds, 1e-3),
+    "local_pixel": Task(_pixel, "dg.LocalDenoiser", drawn.window, 1e-3),
+    "median_r2": Task(
+        lambda x, y: sample_pearson(x, y).value, "dg.sample_pearson", lambda rng: drawn.differences(rng, 2), 1e-4
+    ),
+    "predicted_gap": Task(
+        lambda q, mse: np.sqrt(q * mse),
+        "the root of q times the error",
+        lambda rng: (rng.uniform(0, 1, 3), rng.uniform(0, 1, 3)),
+        1e-4,
+    ),
+    "explained": Task(
+        lambda net, other: 1 - ((net - other) ** 2).sum() / (net**2).sum(),
+        "one less the squares left over those of the network",
+        lambda rng: drawn.differences(rng, 2),
+        1e-4,
+    ),
+    "collapse": Task(
+        lambda delta, N: delta / np.sqrt(2 * np.log(N)),
+        "the distance over the root of twice the logarithm",
+        lambda rng: (rng.uniform(1, 20), rng.integers(10, 10**5)),
+        1e-4,
+    ),
+    "memorized": Task(_memorized, "dg.generalization", drawn.copies, 1e-4),
 }
