@@ -4,6 +4,7 @@ import json
 import re
 from functools import partial
 
+import front
 import nbformat
 import one_kind
 import pytest
@@ -123,3 +124,51 @@ def test_the_verdict_on_bias_follows_from_the_recorded_pull():
     for bounds, verdict in (((0.9, 0.97), "found"), ((0.985, 1.01), "excluded"), ((0.97, 1.0), "undecided")):
         planted = {s: {str(i): [0.99, *bounds] for i in range(3)} for s in ("1.5", "0.47")}
         assert one_kind.bias({"sneakers": {"pull": planted}}) == verdict
+
+
+def record():
+    return json.loads((results.ROOT / "data" / "results" / "one_kind.json").read_text(encoding="utf-8"))
+
+
+def test_the_pictures_of_the_first_screen_are_those_of_the_notebooks():
+    for name, (picture, alt) in front.pictures(results.ROOT / "notebooks").items():
+        assert (results.ROOT / "docs" / name).read_bytes() == picture, "needs `make results`"
+        assert f"![{alt}](docs/{name})" in PAGE.read_text(encoding="utf-8")
+
+
+def test_a_picture_that_no_notebook_drew_is_refused(folder):
+    with pytest.raises(
+        ValueError, match="no notebook has drawn results-1.png, results-2.png, results-3.png; needs"
+    ):
+        front.pictures(folder)
+    with pytest.raises(ValueError, match="notebook 06 prints no check 5a; needs its outputs"):
+        front.measured(folder, "06", "5a")
+
+
+@pytest.mark.parametrize("bias, word", [("found", "shown"), ("excluded", "not shown"), ("undecided", "undecided")])
+def test_the_headlines_follow_the_verdicts(bias, word):
+    planted, rows = record() | {"bias": bias}, {"C11": ({"verdict": "fails"}, PAGE)}
+    text = front.headlines(results.ROOT / "notebooks", planted, rows)
+    assert f"beyond what the data ask: {word}, and small" in text and "Ten kinds of clothes: not shown." in text
+    for claim in planted["claims"]:
+        claim["verdict"] = "partly"
+    assert "Sneakers: shown in part. X-rays: shown in part." in front.headlines(
+        results.ROOT / "notebooks", planted, rows
+    )
+
+
+def test_a_claim_says_which_null_denoisers_meet_it_and_a_borderline_one_says_so(monkeypatch):
+    found = {"C4": {"D_G": ["0", True], "mixture": ["1", True], "D_M": ["2", False]}, "C8": {"D_M": ["3", False]}}
+    monkeypatch.setattr(results, "null_record", lambda: found)
+    assert [results.meet(name) for name in ("C4", "C8", "C1")] == ["D_G, mixture", "none", "–"]
+    assert (
+        "| C4 | D_M | 2 | no |" in results.null_denoisers() and "| C8 | D_M | 3 | no |" in results.null_denoisers()
+    )
+    assert results.marked("B1", "holds").startswith("**holds** (borderline: 5.0 times")
+    assert results.marked("C4", "partly") == "**partly**"
+
+
+def test_no_reason_names_the_dimension_alone():
+    page = PAGE.read_text(encoding="utf-8")
+    reasons = re.findall(r"(?m)^- \*\*.*", page)
+    assert reasons and not [line for line in reasons if re.search(r"d = 784|784 dimensions|dimension", line)]

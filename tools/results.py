@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import nbformat
+from front import headlines, insights, notebooks, pictures
 from nbformat import NotebookNode
 
 from diffgauss import files
@@ -16,26 +16,17 @@ from diffgauss.notebook import lesson
 from diffgauss.notebook.lesson import CLAIMS
 
 ROOT = Path(__file__).resolve().parents[1]
-FIGURES = [f"F{n}" for n in (*range(1, 10), *range(12, 19), 28, 29, 30)]
+FIGURES = [f"F{n}" for n in (*range(1, 10), 12, 13, 14, 15, 17, 28, 29, 30)]
 """The figures of Li et al. (2024) that have a counterpart here."""
 
-HEAD = """# Results
+SCALE = """## What was not shown
 
-**What was not shown.** Everything below is about grey images of 28×28 pixels (Fashion-MNIST) and, where it says so,
-natural colour images of 32×32 (CIFAR-10, a copy re-encoded as JPEG), and about networks of 3·10⁵ weights (2·10⁴ to
-1.4·10⁶ where the width is varied; 1.3·10⁵ for the ResNet). No higher resolution has been tried; the paper works at
-64×64×3, with nets of 10⁷ weights and more. A claim that holds here holds on this scale, and so does one that fails.
-
-This page is written by `make results` from what the executed notebooks computed; each criterion was written before
-the run that it judges; [docs/claims.md](docs/claims.md) says what had been seen by then.
-All networks: [data/zoo](data/zoo/README.md).
+Everything here is about grey images of 28×28 pixels (Fashion-MNIST, chest X-rays) and, where it says so, natural
+colour images of 32×32 (CIFAR-10, a copy re-encoded as JPEG), and about networks of 3·10⁵ weights (2·10⁴ to 1.4·10⁶
+where the width is varied; 1.3·10⁵ for the ResNet). No higher resolution has been tried; the paper works at 64×64×3,
+with nets of 10⁷ weights and more. Verdicts apply to this scale only.
 
 """
-
-
-def notebooks(folder: Path) -> list[tuple[Path, NotebookNode]]:
-    """The notebooks of a folder, in order."""
-    return [(path, nbformat.read(path, as_version=4)) for path in sorted(folder.glob("[0-9]*.ipynb"))]
 
 
 def claims(notebook: NotebookNode) -> Iterator[dict]:
@@ -86,14 +77,18 @@ def render(folder: Path) -> str:
         raise ValueError(f"no notebook has {', '.join(missing)}; needs every claim and figure")
     verdicts = {name.removesuffix(" colour"): claim["verdict"] for name, claim in coloured.items()}
     parts = (
+        headlines(folder, kinds, rows),
+        insights(folder, kinds, null_record()),
+        SCALE,
         shortfalls(rows),
         table(rows, verdicts),
+        null_denoisers(),
         recorded("On natural colour images", note, coloured, ON_COLOUR),
         on_one_kind(kinds),
         unjudged(),
         counterparts(places),
     )
-    return HEAD + "".join(parts)
+    return "# Results\n\n" + "".join(parts)
 
 
 ON_COLOUR = (
@@ -115,6 +110,48 @@ BIAS = {
     "excluded": "all three pairs of sneakers are at or above .98 at both levels, with their whole intervals",
     "undecided": "the whole intervals of the pairs of sneakers are neither all below 1 nor all at or above .98",
 }
+
+
+def marked(name: str, verdict: str) -> str:
+    """The verdict in bold, with what the list of claims says against it."""
+    caution = lesson.listed()[name].caution
+    return f"**{verdict}**" + (f" ({caution})" if caution else "")
+
+
+def null_record() -> dict[str, dict]:
+    """What experiments/nulls.py found, by claim and null denoiser; empty where there is no record."""
+    path = ROOT / "data" / "results" / "nulls.json"
+    return json.loads(path.read_text(encoding="utf-8"))["claims"] if path.exists() else {}
+
+
+def meet(name: str) -> str:
+    """The null denoisers that meet the claim's criterion in a network's place."""
+    found = null_record().get(name)
+    if not found:
+        return "–"
+    return ", ".join(null for null, (_, passes) in found.items() if passes) or "none"
+
+
+def null_denoisers() -> str:
+    """What denoisers that no training made score by the same criteria."""
+    found = null_record()
+    if not found:
+        return ""
+    lines = [("id", "denoiser", "measured", "meets the criterion"), ("---",) * 4]
+    lines += [
+        (name, null, text, "yes" if passes else "no")
+        for name, of in found.items()
+        for null, (text, passes) in of.items()
+    ]
+    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"""## Null denoisers
+
+D_G, ten Gaussians (one a class) and D_M of the same images take the network's place, written by
+`python experiments/nulls.py`. A criterion that they meet does not by itself say anything about networks.
+
+{body}
+
+"""
 
 
 def one_kind() -> dict:
@@ -217,7 +254,7 @@ def recorded(title: str, note: str, claims: dict[str, dict], command: str) -> st
     head = ("id", "claim", "paper", "ours", "criterion", "verdict", "difference in scale")
     lines = [head, ("---",) * len(head)]
     for name, c in claims.items():
-        said, found = lesson.listed()[name], f"**{c['verdict']}**"
+        said, found = lesson.listed()[name], marked(name, c["verdict"])
         lines.append((name, said.claim, said.paper, c["ours"], said.rule, found, c["scale"]))
     body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     short = "".join(f"- **{c['id']} {c['verdict']}**: {c['why']}.\n" for c in claims.values() if c["why"])
@@ -238,14 +275,18 @@ def shortfalls(rows: dict[str, tuple[dict, Path]]) -> str:
 
 def table(rows: dict[str, tuple[dict, Path]], on_colour: dict[str, str]) -> str:
     """All claims, in the order of the list: C of the paper, then B of later work."""
-    head = ("id", "claim", "paper", "ours", "criterion", "verdict", "on colour", "difference in scale", "notebook")
+    head = (
+        "id", "claim", "paper", "ours", "criterion", "verdict", "on colour", "null denoisers that meet it",
+        "difference in scale", "notebook",
+    )  # fmt: skip
     lines = [head, ("---",) * len(head)]
     for name, said in lesson.listed().items():
         if name in rows:
             c, path = rows[name]
             link = f"[{path.stem[:2]}](notebooks/{path.name})"
-            found, other = f"**{c['verdict']}**", on_colour.get(name, "–")
-            lines.append((name, said.claim, said.paper, c["ours"], said.rule, found, other, c["scale"], link))
+            found, other = marked(name, c["verdict"]), on_colour.get(name, "–")
+            words = (name, said.claim, said.paper, c["ours"], said.rule, found, other, meet(name), c["scale"], link)
+            lines.append(words)
     body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     command = "python tools/execute.py --out build notebooks/NAME.ipynb"
     return (
@@ -263,7 +304,9 @@ def counterparts(places: dict[str, list[str]]) -> str:
 if __name__ == "__main__":
     page = render(ROOT / "notebooks")
     files.write(ROOT / "RESULTS.md", page)
+    for name, (picture, _) in pictures(ROOT / "notebooks").items():
+        files.write(ROOT / "docs" / name, picture)
     for path, notebook in notebooks(ROOT / "notebooks"):
         if names := reworded(notebook):
             print(f"{path.name}: the words of {', '.join(names)} are not those of claims.toml; needs another run")
-    print(f"RESULTS.md: {page.count('| **holds** |')} claims hold, on grey or on colour images")
+    print(f"RESULTS.md: {page.count('| **holds**')} claims hold, on grey or on colour images")

@@ -172,7 +172,7 @@ class Listed(NamedTuple):
     """An entry of claims.toml: the claim, the paper's number, and what decides it.
 
     criterion: holds when; partly: partly when, empty where a claim holds or fails; section: its heading in
-    docs/claims.md; judged: its networks are trained.
+    docs/claims.md; judged: its networks are trained; caution: why a verdict is weaker than its word.
     """
 
     id: str
@@ -181,6 +181,7 @@ class Listed(NamedTuple):
     paper: str
     criterion: str
     partly: str = ""
+    caution: str = ""
     judged: bool = True
 
     @property
