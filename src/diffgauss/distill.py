@@ -28,7 +28,7 @@ def distill(
     plain least squares, whatever the base; by default each level takes the τ that is best on a fifth of the pairs,
     then all pairs. rank: W − W_G acts on so many leading principal components only, without any d×d matrix, in the
     low-rank form, which rounds and interpolates finer. Raises ValueError for bad data, levels or numbers, too few
-    samples, NaN in D's answers or another shape; TypeError for a D that is no pytree.  Li et al. (2024), Eq. 5.
+    samples, NaN in D's answers or another shape; TypeError for no pytree.  Li et al. (2024), Eq. 5 (v5: 9).
     """
     check_denoiser(D)
     check_points(data, at_least=2)
@@ -126,7 +126,7 @@ def distill_sgd(
     data: (N, *event) images x. The descent runs in W√d, because the input is divided by √d; rate: Adam's first one,
     which falls to 0 along half a cosine, because with a fixed one the map hovers above the minimum. Find it by hand
     for each σ and d (the paper's at d = 12288: 5e-5 for σ ≥ 4, 5e-4 near 1, 5e-3 at .12, 5e-2 below).
-    Raises ValueError for bad data or numbers, TypeError where D is no pytree.  Li et al. (2024), Eq. 5, appendix.
+    Raises ValueError for bad data or numbers, TypeError for no pytree.  Li et al. (2024), Eq. 5 (v5: 9), appendix.
     """
     check_denoiser(D)
     check_points(data, at_least=1)

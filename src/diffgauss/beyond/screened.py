@@ -20,7 +20,7 @@ SCANNED = 8  # blocks a step of a scan of all images: large products are the fas
 
 @pytree
 class ScreenedDenoiser:
-    """D_M(x; σ) up to weights that sum to ≤ tol, from the few images near x.  Li et al. (2024), Eq. 4.
+    """D_M(x; σ) up to weights that sum to ≤ tol, from the few images near x.  Li et al. (2024), Eq. 4 (v5: 5).
 
     With P the projection on the leading principal components and Q = I − P, the distance of an image is bounded by
     ‖x − y‖² ≥ ‖P(x − y)‖² + (‖Qx‖ − ‖Qy‖)². Neighbouring images share a block; a few components bound the distance

@@ -13,7 +13,7 @@ from diffgauss.moments import principal_components
 
 @pytree
 class GaussianDenoiser:
-    """D_G(x; σ) = u + U Λ(Λ + σ²I)⁻¹ Uᵀ(x − u): a Wiener filter.  Li et al. (2024), Eq. 7.
+    """D_G(x; σ) = u + U Λ(Λ + σ²I)⁻¹ Uᵀ(x − u): a Wiener filter.  Li et al. (2024), Eq. 7 (v5: 6).
 
     u = (1/N) Σᵢ yᵢ and Σ = UΛUᵀ = (1/N) Σᵢ (yᵢ − u)(yᵢ − u)ᵀ; directions outside U have variance 0.
     """

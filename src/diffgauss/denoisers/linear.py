@@ -13,7 +13,7 @@ from diffgauss.core import Denoiser, Points, Sigma, check_event, check_sigmas, c
 
 @pytree
 class LinearDenoiser:
-    """D_L(x; σ) = W(σ) x + b(σ).  Li et al. (2024), Eq. 5.
+    """D_L(x; σ) = W(σ) x + b(σ).  Li et al. (2024), Eq. 5 (v5: 9).
 
     sigmas: (n,) > 0, decreasing; W: (n, d, d); b: (n, *event) with d numbers an event. At a level of the grid D_L
     is that level's map exactly. In between, W and b are interpolated linearly in log σ, which is coarse where

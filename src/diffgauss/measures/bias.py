@@ -106,7 +106,7 @@ def linear_distance(
     independent and cancel in the mean of the product, which may be below 0. nmse is the same of the weights, over
     those of D_G (equation 10). The interval is ± 2 standard errors of a jackknife that leaves out one of so many
     groups of images at a time, wide unless a fold has thousands of images. Raises ValueError for fewer than
-    5·groups images, samples < d + 2 or groups < 2, and as ``skill``.  Ours; after Li et al. (2024), Eq. 5.
+    5·groups images, samples < d + 2 or groups < 2, and as ``skill``.  Ours; after Li et al. (2024), Eq. 5 (v5: 9).
     """
     _check([D, D_G], x0, sigma, at_least=5 * max(groups, 1))
     images = np.asarray(x0, np.float32)

@@ -21,7 +21,7 @@ from diffgauss.core import Denoiser, Points, Sigma, apply, check_event, check_po
 def score_rmse(D1: Denoiser, D2: Denoiser, x: Points, sigma: Sigma) -> Float[Array, ""]:
     """E √(‖D₁(x; σ) − D₂(x; σ)‖²/d) over the batch x of *noisy* points, in units of the data.
 
-    Outputs are compared, not divided by σ². Raises TypeError for a D that is no pytree.  Li et al. (2024), Eq. 6.
+    Outputs are compared, not divided by σ². Raises TypeError for no pytree.  Li et al. (2024), Eq. 6 (v5: 10).
     """
     difference = (D1(x, sigma) - D2(x, sigma)).reshape(len(x), -1)
     return jnp.sqrt((difference**2).mean(-1)).mean()
@@ -134,7 +134,7 @@ def generalization(samples: ArrayLike, data: ArrayLike, *, block: int = 1024) ->
 
     samples: (k, *event); data: (N, *event), the training set, of which two images differ; NN₂ is the nearest image
     that is no copy of NN₁. Calibrate GL by the value of held-out real images. Raises ValueError for other shapes,
-    NaN, a sample of norm 0 or copies of one image.  Li et al. (2024), Sec. 2; the share: Bonnaire et al. (2025).
+    NaN, a sample of norm 0, copies of one image.  Li et al. (2024), Eq. 9 (v5: 14); share: Bonnaire et al. (2025).
     """
     check_points(data, at_least=2)
     data, first = np.asarray(data), np.unique(digests(data), return_index=True)[1]

@@ -20,7 +20,7 @@ def linearity(
 
     It is 1 for a linear D. An affine one has less, and offsets in common inflate cosines; so give the mean u of the
     training set to score D(z + u) − u at z = x − u: every D_G then has 1. x1, x2: (b, *event); mean: (*event).
-    Raises ValueError for other shapes, α outside [0, 1]; TypeError where D is no pytree.  Li et al. (2024), Eq. 8.
+    Raises ValueError for other shapes, α not in [0, 1]; TypeError for no pytree.  Li et al. (2024), Eq. 8 (v5: 11).
     """
     whole, parts = _both(D, x1, x2, sigma, _share(alpha), mean)
     return ((whole * parts).sum(-1) / (jnp.linalg.norm(whole, axis=-1) * jnp.linalg.norm(parts, axis=-1))).mean()
@@ -32,7 +32,7 @@ def linearity_deviation(
 ) -> Float[Array, ""]:  # fmt: skip
     """E ‖D(αx₁ + βx₂) − (αD(x₁) + βD(x₂))‖ / ‖D(αx₁ + βx₂)‖, norms not squared: 0 for a linear D.
 
-    Arguments and errors as ``linearity``.  Li et al. (2024), after Eq. 8 (8b in our numbering).
+    Arguments and errors as ``linearity``.  Li et al. (2024), after Eq. 8 (ours: 8b; v5: 12).
     """
     whole, parts = _both(D, x1, x2, sigma, _share(alpha), mean)
     return (jnp.linalg.norm(whole - parts, axis=-1) / jnp.linalg.norm(whole, axis=-1)).mean()
