@@ -16,7 +16,7 @@ def numbered(path: Path) -> str:
 
 CONTENTS = {
     "Notebooks": [numbered(path) for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))],
-    "Findings": ["RESULTS", "docs/claims", "benchmarks/README", "docs/presets"],
+    "Findings": ["RESULTS", "docs/claims", "benchmarks/README", "docs/presets", "docs/screened"],
     "Teaching": ["teaching/README"],
     "Use": ["docs/install", "docs/own_images", "docs/devices", "docs/toolkits"],
     "Reference": ["docs/glossary", "docs/jax", "site/api", "data/README", "data/zoo/README"],

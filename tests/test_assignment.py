@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -15,7 +16,9 @@ import student
 
 pytestmark = pytest.mark.slow
 ROOT, NAME = assignment.ROOT, "02_optimal_denoiser"
-NAMES = ["01_probability_flow_ode", NAME, "03_train_unet", "04_emerging_linearity", "05_linear_distillation"]
+NAMES = [path.stem for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))]
+CLASS = int(os.environ.get("CLASS", "0"))  # students of the whole class, for the one test that is not run every day
+STATES = ("right", "wrong", "empty", "borrowed", "crashing", "slow")
 GRADERS = ["nbgrader==0.9.6", "otter-grader==7.0.0"]
 SCORES = """
 import json
@@ -77,6 +80,10 @@ def answered(path: Path, whole, states: dict[str, str]):
                 cell.source = right[name]
             if states[name] == "wrong":
                 cell.source = re.sub(r"return (.*)\n    # END", r"return 2 * (\1)\n    # END", right[name])
+            if states[name] == "crashing":
+                cell.source = f"def {name}(*a):\n    return 1 / 0\n{name} = dg.lesson.written({name})\n1 / 0"
+            if states[name] == "slow":
+                cell.source = f"def {name}(*a):\n    while True:\n        pass\n{name} = dg.lesson.written({name})"
             if states[name] == "borrowed":
                 cell.source = (
                     f"def {name}(*a):\n    from diffgauss.notebook.written import TASKS\n"
@@ -85,27 +92,54 @@ def answered(path: Path, whole, states: dict[str, str]):
     return book
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_nbgrader_marks_each_question(graders, name, tmp_path):
-    course, book = tmp_path, whole(name)
-    asked = list(sources(book))
+def graded(graders: Path, course: Path, name: str, students: dict[str, dict[str, str]]) -> dict:
+    """The points of each student for each question, by nbgrader; students: how each answers each question."""
+    book = whole(name)
     source = course / "source" / name
     source.mkdir(parents=True)
     nbformat.write(assignment.nbgrader(book, seed=11), source / f"{name}.ipynb")
-    (course / "nbgrader_config.py").write_text(assignment.CONFIG, encoding="utf-8")
+    config = assignment.CONFIG.replace("timeout = 900", "timeout = 45")
+    assert config != assignment.CONFIG
+    (course / "nbgrader_config.py").write_text(config, encoding="utf-8")
     run(graders / "nbgrader", "generate_assignment", name, "--create", cwd=course)
     released = course / "release" / name / f"{name}.ipynb"
     text = released.read_text(encoding="utf-8")
-    assert "seed=11" not in text and "BEGIN SOLUTION" not in text and text.count("dg.lesson.grade(") == len(asked)
-    for state in ("right", "wrong", "empty", "borrowed"):
-        folder = course / "submitted" / state / name
+    assert "seed=11" not in text and "BEGIN SOLUTION" not in text
+    assert text.count("dg.lesson.grade(") == len(sources(book))
+    for who, states in students.items():
+        folder = course / "submitted" / who / name
         folder.mkdir(parents=True)
-        nbformat.write(answered(released, book, dict.fromkeys(asked, state)), folder / f"{name}.ipynb")
+        nbformat.write(answered(released, book, states), folder / f"{name}.ipynb")
     run(graders / "nbgrader", "autograde", name, "--create", cwd=course)
-    scores = json.loads(run(graders / "python", "-c", SCORES % name, cwd=course).splitlines()[-1])
-    assert scores == {
-        state: dict.fromkeys(asked, float(state == "right")) for state in ("right", "wrong", "empty", "borrowed")
+    return json.loads(run(graders / "python", "-c", SCORES % name, cwd=course).splitlines()[-1])
+
+
+def earned(students: dict[str, dict[str, str]]) -> dict:
+    """A point for what is right, and for nothing else."""
+    return {
+        who: {name: float(state == "right") for name, state in states.items()} for who, states in students.items()
     }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nbgrader_marks_each_question(graders, name, tmp_path):
+    asked, states = list(sources(whole(name))), STATES if name == NAME else STATES[:2]
+    students = {state: dict.fromkeys(asked, state) for state in states if state != "slow"}
+    if "slow" in states:  # one question alone: each takes the whole time that the grader allows
+        students["slow"] = dict.fromkeys(asked, "right") | {asked[1]: "slow"}
+    assert graded(graders, tmp_path, name, students) == earned(students)
+
+
+@pytest.mark.skipif(not CLASS, reason="minutes: CLASS=30 grades a class of so many")
+def test_a_class_is_graded(graders, tmp_path):
+    asked, rng = list(sources(whole(NAME))), random.Random(0)
+    students = {}
+    for k in range(CLASS):
+        states = {name: rng.choice(STATES[:5]) for name in asked}
+        if k % 10 == 9:
+            states[asked[0]] = "slow"
+        students[f"student{k:02d}"] = states
+    assert graded(graders, tmp_path, NAME, students) == earned(students)
 
 
 def test_otter_marks_each_question(graders, tmp_path):

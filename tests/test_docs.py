@@ -1,5 +1,6 @@
 """The pages beside the notebooks: their code runs, and the letters of the notebooks are those of the glossary."""
 
+import json
 import re
 from pathlib import Path
 
@@ -49,3 +50,21 @@ def test_the_letters_of_a_notebook_are_in_the_glossary(name):
 def test_an_unknown_letter_is_found():
     table = "| letter | meaning |\n| $q_3$, $\\Sigma=UU$ | odd |\n| $D(x;\\sigma)$ | known |"
     assert letters(table) == {"q_3", r"\Sigma", "D"} and letters(table) - letters(GLOSSARY) == {"q_3"}
+
+
+def rows(page: str, name: str) -> list[list[float]]:
+    """The numbers of the table between the marks of that name."""
+    body = page.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0]
+    lines = [[cell.strip() for cell in line.strip("| ").split("|")] for line in body.strip().splitlines()[2:]]
+    return [[float(c.rstrip("%")) / (100 if c.endswith("%") else 1) for c in line] for line in lines]
+
+
+def test_the_page_on_the_screened_memory_has_the_numbers_of_its_record():
+    page = (ROOT / "docs" / "screened.md").read_text(encoding="utf-8")
+    record = json.loads((ROOT / "data" / "results" / "screened.json").read_text(encoding="utf-8"))
+    names = ("sigma", "ratio", "visited", "bound", "error", "error_100_nearest", "error_mini_batches")
+    for line, found in zip(rows(page, "by sigma"), record["by_sigma"], strict=True):
+        assert line == pytest.approx([found[name] for name in names], rel=0.5, abs=0.06)
+        assert line[1] == pytest.approx(found["ratio"], abs=0.006) and line[4] < 2 * found["error"]
+    for line, found in zip(rows(page, "by n"), record["by_n"], strict=True):
+        assert line == pytest.approx([found[name] for name in ("n", "scan", "screened", "ratio")], abs=0.06)
