@@ -57,6 +57,12 @@ html_theme_options = {
     "use_fullscreen_button": False,
     "use_repository_button": bool(_repository),
     "repository_url": f"https://github.com/{_repository}" if _repository else "",
+    "launch_buttons": {  # the theme makes them from the address, and none without it
+        "colab_url": "https://colab.research.google.com",
+        "binderhub_url": "https://mybinder.org",
+    }
+    if _repository
+    else {},
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }

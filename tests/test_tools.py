@@ -38,6 +38,7 @@ def test_stamp_writes_one_address_everywhere_and_takes_it_back(checkout):
         nbformat.validate(nbformat.reads(text, as_version=4))
         assert f"github/someone/diffgauss/blob/{stamp.ref(checkout)}/notebooks/{path.name}" in text
         assert f'DIFFGAUSS_SOURCE\\", \\"git+https://github.com/someone/diffgauss@{stamp.ref(checkout)}\\"' in text
+        assert f"src=https://github.com/someone/diffgauss/blob/{stamp.ref(checkout)}/notebooks/{path.name}" in text
     store = (checkout / "src" / "diffgauss" / "data" / "store.py").read_text(encoding="utf-8")
     assert '\nREPOSITORY = "someone/diffgauss"\n' in store
     assert stamp.stamp(checkout, "someone/diffgauss") == []

@@ -62,7 +62,7 @@ def headlines(folder: Path, record: dict, rows: dict[str, tuple[dict, Path]]) ->
     one, two, three = (f"![{alt}](docs/{name})" for name, alt in sorted(drawn.items()))
     ideal, pulled = (f"{measured(folder, '06', check):.2f}" for check in ("5a", "5c"))
     gauss, memory = (first_cosine(of["C11s"], which) for which in (0, 1))
-    share = measured(folder, "07", "3a")
+    share = measured(folder, "07", "3")
     six, seven = "notebooks/06_gaussian_denoiser.ipynb", "notebooks/07_when_it_emerges.ipynb"
     return f"""Three findings come first. All criteria were written before the runs that they judge
 ([docs/claims.md](docs/claims.md) says what had been seen by then), and this page is written by `make results` from

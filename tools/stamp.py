@@ -68,10 +68,16 @@ def badges(repository: str, tag: str, notebook: str) -> str:
     binder = f"https://mybinder.org/v2/gh/{repository}/{tag}" + (
         f"?labpath=notebooks/{notebook}" if notebook else ""
     )
-    links = [f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab})"] * bool(
-        notebook
+    kaggle = (
+        f"https://kaggle.com/kernels/welcome?src=https://github.com/{repository}/blob/{tag}/notebooks/{notebook}"
     )
-    links.append(f"[![Open in Binder](https://mybinder.org/badge_logo.svg)]({binder})")
+    links = [f"[![Open in Binder](https://mybinder.org/badge_logo.svg)]({binder})"]
+    if notebook:
+        links.insert(0, f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab})")
+        links.append(f"[![Open in Kaggle](https://kaggle.com/static/images/open-in-kaggle.svg)]({kaggle})")
+    else:
+        codespaces = f"https://codespaces.new/{repository}"
+        links.append(f"[![Open in Codespaces](https://github.com/codespaces/badge.svg)]({codespaces})")
     return f"<!-- badges -->{' '.join(links)}<!-- /badges -->"
 
 

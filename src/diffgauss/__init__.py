@@ -74,10 +74,13 @@ from diffgauss.zoo import checkpoint as checkpoint
 
 if TYPE_CHECKING:
     from diffgauss.notebook import lesson as lesson, plots as plots, solutions as solutions, widgets as widgets
+    from diffgauss.tour.compare import compare as compare
 
 
 def __getattr__(name: str) -> Any:
-    """The notebooks' helpers on first use: the kernels do without matplotlib, IPython and ipywidgets."""
+    """The notebooks' helpers and ``compare`` on first use: the kernels do without matplotlib and IPython."""
+    if name == "compare":
+        return import_module("diffgauss.tour.compare").compare
     if name in ("lesson", "plots", "solutions", "widgets"):
         try:
             return import_module(f"diffgauss.notebook.{name}")

@@ -75,7 +75,7 @@ class Moments(NamedTuple):
 
 
 def fit(m: Moments, ridge: float) -> tuple[np.ndarray, np.ndarray]:
-    """A = C_rz (C_zz + τI)⁻¹ and a = E r − A E z: (d, k), (d,). τ = ∞ gives A = 0.  Li et al., Eq. 5 (v5: 9)."""
+    """A = C_rz (C_zz + τI)⁻¹ and a = E r − A E z: (d, k), (d,). τ = ∞ gives 0.  Li et al. (2024), Eq. 5 (v5: 9)."""
     z, r = m.z / m.n, m.r / m.n
     if np.isinf(ridge):
         return np.zeros_like(m.rz), r

@@ -121,7 +121,7 @@ def test_title_neighbours_and_card(path, notebook):
 def test_the_card_says_how_much_data_is_loaded(notebook):
     assert f"**data** {execute.size(execute.needs(notebook))} ·" in tagged(notebook, "card").source
     notebook = copy.deepcopy(notebook)
-    notebook.cells.append(new_code_cell('n = 3000\ndg.zoo.load(f"tshirt-n{n}")'))
+    notebook.cells.append(new_code_cell('n = 64\ndg.zoo.load(f"xray-n{n}")'))
     assert f"**data** {execute.size(execute.needs(notebook))} ·" not in tagged(notebook, "card").source
 
 

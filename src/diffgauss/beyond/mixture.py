@@ -15,7 +15,7 @@ BATCH = 1024  #: members of a batch at a time: each takes a row of numbers for e
 
 @pytree
 class MixtureDenoiser:
-    """D(x; σ) = Σ_c r_c(x; σ) D_{G,c}(x; σ), r_c ∝ π_c N(x; u_c, Σ_c + σ²I).  Li et al., Eq. 7 (v5: 6), by class.
+    """D(x; σ) = Σ_c r_c(x; σ) D_{G,c}(x; σ), r_c ∝ π_c N(x; u_c, Σ_c + σ²I).  Li et al. (2024), Eq. 7 (v5: 6).
 
     π_c, u_c and Σ_c = U_c Λ_c U_cᵀ are the share, the mean and the covariance of class c: the posterior mean if the
     data were drawn from Σ_c π_c N(u_c, Σ_c). Columns of U_c beyond the rank of a class are 0. Build it by

@@ -7,15 +7,18 @@ from jax.tree_util import Partial
 
 
 def clusters(rng: np.random.Generator) -> tuple:
+    """Points in the plane, a level, three centres with shares, and their width."""
     x, centres = rng.normal(0, 2, (5, 2)).astype("f4"), rng.normal(0, 1, (3, 2)).astype("f4")
     return x, np.float32(rng.uniform(0.5, 2)), centres, rng.dirichlet(np.ones(3)).astype("f4"), np.float32(0.2)
 
 
 def bend(x, sigma):
+    """A denoiser that is not linear."""
     return jnp.tanh(x) / (1 + sigma)
 
 
 def step(rng: np.random.Generator) -> tuple:
+    """A denoiser, noisy images, and two levels."""
     return (
         Partial(bend),
         images(rng, 3),
@@ -39,19 +42,23 @@ def kinds(rng: np.random.Generator) -> tuple:
 
 
 def window(rng: np.random.Generator) -> tuple:
+    """An image, a level, six stored images, a place, and half of a window."""
     x, y = rng.uniform(-1, 1, (9, 9)).astype("f4"), rng.uniform(-1, 1, (6, 9, 9)).astype("f4")
     return x, np.float32(rng.uniform(0.5, 1.5)), y, *map(int, rng.integers(2, 7, 2)), int(rng.integers(1, 3))
 
 
 def answers(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Answers of two denoisers, (levels, images, d)."""
     return tuple(rng.standard_normal((3, 6, 8)).astype("f4") for _ in range(2))
 
 
 def images(rng: np.random.Generator, k: int) -> np.ndarray:
+    """Small images in [-1, 1]."""
     return rng.uniform(-1, 1, (k, 4, 4, 1)).astype(np.float32)
 
 
 def moments(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A mean, components and variances."""
     z = rng.standard_normal((16, 16))
     return images(rng, 1)[0], np.linalg.qr(z)[0].astype("f4"), np.sort(rng.uniform(0.1, 9, 16))[::-1].astype("f4")
 
@@ -69,6 +76,7 @@ def pairs(rng: np.random.Generator) -> tuple:
 
 
 def scaled(a, x, sigma):
+    """A denoiser of one number for each pixel."""
     return a[None] * x / (1 + sigma[:, None, None, None])
 
 
@@ -79,23 +87,28 @@ def batch(rng: np.random.Generator) -> tuple:
 
 
 def training(rng: np.random.Generator) -> tuple:
+    """A network, the state of its optimizer, a batch, and a rate."""
     D, x0, sigma, eps = batch(rng)
     moments = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.0)).init(D)  # type: ignore[arg-type]
     return D, moments, x0, sigma, eps, np.float32(rng.uniform(0.01, 0.1))
 
 
 def copies(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures, the first three nearly equal to stored ones, and the stored ones."""
     y = images(rng, 6)
     return np.concatenate([y[:3] + 0.01 * images(rng, 3), images(rng, int(rng.integers(2, 6)))]), y
 
 
 def loss(rng: np.random.Generator) -> tuple:
+    """A batch, and the standard deviation of the data."""
     return *batch(rng), rng.uniform(0.2, 2)
 
 
 def two_networks(rng: np.random.Generator) -> tuple:
+    """Two networks, and a decay."""
     return batch(rng)[0], batch(rng)[0], rng.uniform()
 
 
 def mixture(rng: np.random.Generator) -> tuple:
+    """Noisy images in pairs, a weight, and a mean."""
     return images(rng, 3), images(rng, 3), np.float32(rng.uniform(0.2, 0.9)), images(rng, 1)[0]

@@ -1,0 +1,226 @@
+"""One denoiser on one set of images: how good, where it lives, whether it copies, and whether that is the data."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from numpy.typing import ArrayLike
+from tqdm.auto import tqdm
+
+from diffgauss import files
+from diffgauss.core import Denoiser, apply, check_denoiser, check_points, check_sigmas
+from diffgauss.denoisers.empirical import EmpiricalDenoiser
+from diffgauss.denoisers.gaussian import GaussianDenoiser
+from diffgauss.distill import distill
+from diffgauss.estimate import Estimate
+from diffgauss.measures.agreement import sample_r2
+from diffgauss.measures.bias import LinearDistance, excess, linear_distance, position, pull, skill
+from diffgauss.measures.distance import digests, generalization
+from diffgauss.measures.linearity import linearity
+from diffgauss.notebook import plots
+from diffgauss.ode import sample
+from diffgauss.schedule import karras_sigmas
+
+LEVELS = (4.07, 1.50, 0.470, 0.117)
+"""Where D_G, D_M and networks differ."""
+
+WIDE, RANK, STEPS, BLOCK = 12288, 1024, 18, 50
+"""From so many numbers an image D_G has so many components; levels of the sampler, and samples at a time."""
+
+FITTED, EACH = 1024, 5
+"""The widest images for which ``linear_distance`` is fitted, and held-out images it needs for each number."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What ``compare`` measured, {σ: estimate} for what has levels. Empty or None: not asked for, or not possible.
+
+    images, held_out: how many; linear_distance: the mean square, which may be negative; r2_*: agreement of samples
+    with those of D_G, D_M and D_L from the same noise; memorized: the share of samples that are copies.
+    """
+
+    images: int
+    held_out: int
+    skill: dict[float, Estimate] = field(default_factory=dict)
+    excess: dict[float, Estimate] = field(default_factory=dict)
+    position: dict[float, Estimate] = field(default_factory=dict)
+    linearity: dict[float, float] = field(default_factory=dict)
+    linear_distance: dict[float, Estimate] = field(default_factory=dict)
+    pull: dict[float, Estimate] = field(default_factory=dict)
+    r2_gaussian: Estimate | None = None
+    r2_empirical: Estimate | None = None
+    r2_linear: Estimate | None = None
+    memorized: float | None = None
+
+    def table(self) -> str:
+        """The numbers as a Markdown table, a row a level, and a line on the samples."""
+        names = [name for name in MEASURES if getattr(self, name)]
+        rows = [("σ", *names), ("---",) * (1 + len(names))]
+        for sigma in self.skill:
+            cells = (getattr(self, name).get(sigma) for name in names)
+            rows.append((f"{sigma:g}", *map(_cell, cells)))
+        of = {"D_G": self.r2_gaussian, "D_M": self.r2_empirical, "D_L": self.r2_linear}
+        told = ", ".join(f"{name} {_cell(value)}" for name, value in of.items() if value is not None)
+        body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        return f"{body}\n\nR² of samples to those of {told}; copies: {self.memorized:.0%}."
+
+    def figure(self) -> plots.Figure:
+        """A panel for each measure that has levels, over σ, with intervals and the values that mean something."""
+        names = [name for name in MEASURES if getattr(self, name)]
+        fig, axes = plots.figure(1, len(names), size=(2.4 * len(names), 2.6))
+        for ax, name in zip(np.atleast_1d(axes), names, strict=True):
+            found = getattr(self, name)
+            y, low, high = np.array([v if isinstance(v, tuple) else (v,) * 3 for v in found.values()]).T
+            ax.errorbar(list(found), y, (y - low, high - y), fmt="o-", ms=4, capsize=2, color=plots.COLORS["D_θ"])
+            for mark in MEASURES[name]:
+                ax.axhline(mark, color="0.6", lw=1, ls="--")
+            ax.set(xscale="log", xlabel="noise level σ", title=name.replace("_", " "))
+        return fig
+
+
+MEASURES = {
+    "skill": (0,), "excess": (1,), "position": (0, 1), "linearity": (1,), "linear_distance": (0,), "pull": (1,),
+}  # fmt: skip
+"""The measures that have levels, with the values to compare them with."""
+
+
+def compare(
+    D: Denoiser, images: ArrayLike, held_out: ArrayLike, sigmas: Sequence[float] = LEVELS, *, key: Array,
+    other: Denoiser | None = None, samples: int = 100, seen: int = 512, path: str | Path | None = None,
+    progress: bool = True
+) -> Comparison:  # fmt: skip
+    """Is D Gaussian where it matters, does it copy, and is that the data?
+
+    D: a denoiser trained on images (N, *event); held_out: images of the same law that it has not seen; sigmas:
+    decreasing levels; other: a second network of the same images, for the pull; samples: drawn from σ = 80; seen:
+    images for each mean. path: a JSON file that keeps each number as it is found, so that an interrupted call goes
+    on where it was. The linear distance needs 5 held-out images for each number of an image, of which there may be
+    1024. Says beforehand how long it takes, with progress. Raises ValueError for images that are equal, of
+    different shapes or in both sets, for a path of other inputs, and as the measures do.
+    """
+    for denoiser in (D, *([other] if other is not None else [])):
+        check_denoiser(denoiser)
+    check_points(images, "images", at_least=2)
+    check_points(held_out, "held_out", at_least=2)
+    check_sigmas(np.asarray(sigmas, float))
+    train, test = (np.asarray(a, np.float32) for a in (images, held_out))
+    if train.shape[1:] != test.shape[1:]:
+        raise ValueError(f"held_out has images of shape {test.shape[1:]}; needs {train.shape[1:]}, as images")
+    if both := len(set(digests(train)) & set(digests(test))):
+        raise ValueError(f"{both} of held_out are also in images; needs images that D has not seen")
+    levels, d = [round(float(s), 6) for s in np.asarray(sigmas)], train[0].size
+    kept = _Kept(path, _fingerprint(D, other, train, test, levels, key, samples, seen))
+    D_G = GaussianDenoiser.from_data(train, rank=min(RANK, len(train) - 1) if d >= WIDE else None)
+    D_M = EmpiricalDenoiser.from_data(train)
+    x0, own = test[:seen], train[:seen]
+    tasks: dict[str, Callable] = {}
+    for i, s in enumerate(levels):
+        at = jax.random.fold_in(key, i)
+        noise = jax.random.normal(jax.random.fold_in(at, 1), own.shape)
+        tasks[f"skill {s}"] = lambda s=s, at=at: skill(D, D_G, x0, s, key=at)
+        tasks[f"excess {s}"] = lambda s=s, at=at: excess(D, D_G, x0, s, key=at)
+        tasks[f"position {s}"] = lambda s=s, noise=noise: position(D, D_G, D_M, own + np.float32(s) * noise, s)
+        tasks[f"linearity {s}"] = lambda s=s, at=at: _linearity(D, test, s, at, D_G.mean)
+        if d <= FITTED and len(test) >= EACH * d:
+            tasks[f"linear_distance {s}"] = lambda s=s, at=at: _distance(D, D_G, test, s, at)
+        if other is not None:
+            tasks[f"pull {s}"] = lambda s=s, at=at: pull(D, other, D_G, x0, s, key=at)
+    tasks["samples"] = lambda: _samples(D, D_G, D_M, train, test, samples, key)
+    left = [name for name in tasks if name not in kept.found]
+    if progress and left:
+        print(_forecast(D, x0, levels, len(left), samples))
+    for name in tqdm(left, disable=not progress):
+        kept.add(name, tasks[name]())
+    return _record(len(train), len(test), kept.found)
+
+
+def _record(images: int, held_out: int, found: dict) -> Comparison:
+    parts: dict[str, dict] = {name: {} for name in MEASURES}
+    for name, value in found.items():
+        if name != "samples":
+            measure, sigma = name.split()
+            parts[measure][float(sigma)] = Estimate(*value) if isinstance(value, list | tuple) else value
+    drawn = {k: Estimate(*v) if isinstance(v, list | tuple) else v for k, v in found["samples"].items()}
+    return Comparison(images, held_out, **parts, **drawn)
+
+
+def _linearity(D, test, sigma, key, mean) -> float:
+    rows = np.arange(200) % len(test)
+    noise = jax.random.normal(jax.random.fold_in(key, 2), (200, *test.shape[1:]))
+    x = jnp.asarray(test[rows]) + sigma * noise
+    return float(linearity(D, x[:100], x[100:], sigma, mean=mean))
+
+
+def _distance(D, D_G, test, sigma, key) -> LinearDistance:
+    return linear_distance(D, D_G, test, sigma, key=key, samples=max(2048, 5 * test[0].size // 2), groups=4)
+
+
+def _samples(D, D_G, D_M, train, test, k, key) -> dict:
+    """R² of the samples of D to those of D_G, D_M and D_L, and the share of copies."""
+    start = 80 * jax.random.normal(jax.random.fold_in(key, 100), (k, *train.shape[1:]))
+    grid = karras_sigmas(STEPS)
+
+    def drawn(E):
+        return np.concatenate([np.asarray(sample(E, start[i : i + BLOCK], grid)) for i in range(0, k, BLOCK)])
+
+    net, mean = drawn(D), np.asarray(D_G.mean)
+    found = {
+        "r2_gaussian": sample_r2(np.asarray(D_G.flow(start, 80.0, 0.0)), net, mean=mean),
+        "r2_empirical": sample_r2(drawn(D_M), net, mean=mean),
+        "memorized": generalization(net, train).memorized,
+    }
+    rank = max(1, min(256, len(D_G.lam), len(test) // 10))
+    D_L = distill(D, test, grid, key=key, samples=2048, base=D_G, rank=rank)
+    return found | {"r2_linear": sample_r2(drawn(D_L), net, mean=mean)}
+
+
+class _Kept:
+    """The numbers found so far, in a file if there is one; each is written as it is added."""
+
+    def __init__(self, path: str | Path | None, inputs: str):
+        self.path, self.inputs, self.found = path, inputs, {}
+        if path is not None and Path(path).exists():
+            record = json.loads(Path(path).read_text(encoding="utf-8"))
+            if record.get("inputs") != inputs:
+                raise ValueError(
+                    f"{path} holds numbers of other inputs; needs the same denoiser and images, or no file"
+                )
+            self.found = record["found"]
+
+    def add(self, name: str, value) -> None:
+        self.found[name] = value
+        if self.path is not None:
+            files.write(self.path, json.dumps({"inputs": self.inputs, "found": self.found}, indent=1) + "\n")
+
+
+def _fingerprint(D, other, train, test, levels, key, samples, seen) -> str:
+    """One of all inputs, so that a file of others is not gone on with."""
+    found = hashlib.blake2b(digest_size=16)
+    for leaf in (*jax.tree.leaves(D), *jax.tree.leaves(other), train, test, jax.random.key_data(key)):
+        found.update(np.ascontiguousarray(leaf).tobytes())
+    found.update(repr((levels, samples, seen)).encode())
+    return found.hexdigest()
+
+
+def _forecast(D, x0, levels, left, samples) -> str:
+    """How long the numbers that are left take, from two calls of D."""
+    x, level = jnp.asarray(x0[: min(64, len(x0))]), jnp.float32(levels[0])
+    jax.block_until_ready(apply(D, x, level))
+    begin = time.perf_counter()
+    jax.block_until_ready(apply(D, x, level))
+    each = (time.perf_counter() - begin) / len(x)
+    calls = left * 2 * len(x0) + samples * (2 * STEPS - 1) + 2048 * STEPS
+    return f"{left} numbers, about {max(1, round(each * calls / 60))} min for the calls of D alone"
+
+
+def _cell(value: Estimate | float | None) -> str:
+    if value is None:
+        return "–"
+    return "{:.3g} [{:.3g}, {:.3g}]".format(*value) if isinstance(value, tuple) else f"{value:.3g}"
