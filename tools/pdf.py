@@ -11,7 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import PdfMargins, sync_playwright
 from pypdf import PdfReader, PdfWriter
 from web import ROOT, build
 
@@ -47,7 +47,7 @@ def pages(site: Path, names: list[str]) -> list[bytes]:
             number = (
                 '<div style="font-size:8px;width:100%;text-align:center"><span class="pageNumber"></span></div>'
             )
-            margin = {"top": "16mm", "bottom": "16mm", "left": "14mm", "right": "14mm"}
+            margin: PdfMargins = {"top": "16mm", "bottom": "16mm", "left": "14mm", "right": "14mm"}
             found.append(
                 page.pdf(
                     format="A4",
@@ -68,10 +68,7 @@ def bound(parts: dict[str, bytes]) -> bytes:
     """The PDFs one after the other, each with its title in the outline."""
     writer = PdfWriter()
     for title, part in parts.items():
-        start = len(writer.pages)
-        for page in PdfReader(io.BytesIO(part)).pages:
-            writer.add_page(page)
-        writer.add_outline_item(title, start)
+        writer.append(io.BytesIO(part), outline_item=title, import_outline=False)
     buffer = io.BytesIO()
     writer.write(buffer)
     return buffer.getvalue()

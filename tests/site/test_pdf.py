@@ -1,6 +1,7 @@
 """The lecture notes: every notebook is printed, in order, with its text, its formulas and its pictures."""
 
 import io
+from typing import Any
 
 import pdf
 import pytest
@@ -26,8 +27,9 @@ def test_a_notebook_is_printed_with_its_pictures_and_answers(printed):
 def test_the_parts_are_bound_in_order_with_an_outline(printed):
     reader = PdfReader(io.BytesIO(pdf.bound(printed)))
     one = len(PdfReader(io.BytesIO(printed[NAMES[1]])).pages)
-    assert [item.title for item in reader.outline] == NAMES[1:3]
-    assert [reader.get_destination_page_number(item) for item in reader.outline] == [0, one]
+    items: list[Any] = reader.outline
+    assert [item.title for item in items] == NAMES[1:3]
+    assert [reader.get_destination_page_number(item) for item in items] == [0, one]
 
 
 def test_without_a_browser_it_says_what_is_missing(monkeypatch):

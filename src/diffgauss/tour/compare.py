@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -142,12 +143,14 @@ def compare(
 
 
 def _record(images: int, held_out: int, found: dict) -> Comparison:
-    parts: dict[str, dict] = {name: {} for name in MEASURES}
+    parts: dict[str, Any] = {name: {} for name in MEASURES}
     for name, value in found.items():
         if name != "samples":
             measure, sigma = name.split()
             parts[measure][float(sigma)] = Estimate(*value) if isinstance(value, list | tuple) else value
-    drawn = {k: Estimate(*v) if isinstance(v, list | tuple) else v for k, v in found["samples"].items()}
+    drawn: dict[str, Any] = {
+        k: Estimate(*v) if isinstance(v, list | tuple) else v for k, v in found["samples"].items()
+    }
     return Comparison(images, held_out, **parts, **drawn)
 
 
