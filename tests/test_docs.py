@@ -62,7 +62,7 @@ def rows(page: str, name: str) -> list[list[float]]:
 def test_the_page_on_the_screened_memory_has_the_numbers_of_its_record():
     page = (ROOT / "docs" / "screened.md").read_text(encoding="utf-8")
     record = json.loads((ROOT / "data" / "results" / "screened.json").read_text(encoding="utf-8"))
-    names = ("sigma", "ratio", "visited", "bound", "error", "error_100_nearest", "error_mini_batches")
+    names = ("sigma", "ratio", "visited", "bound", "error", "error_scan", "error_100_nearest", "error_mini_batches")
     for line, found in zip(rows(page, "by sigma"), record["by_sigma"], strict=True):
         assert line == pytest.approx([found[name] for name in names], rel=0.5, abs=0.06)
         assert line[1] == pytest.approx(found["ratio"], abs=0.006) and line[4] < 2 * found["error"]

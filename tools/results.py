@@ -147,7 +147,9 @@ def null_denoisers() -> str:
     return f"""## Null denoisers
 
 D_G, ten Gaussians (one a class) and D_M of the same images take the network's place, written by
-`python experiments/nulls.py`. A criterion that they meet does not by itself say anything about networks.
+`python experiments/nulls.py`. A criterion that they meet does not by itself say
+anything about networks. Parts that are not tested here: sets of 64 (C2), raw scores and deviations (C3), singular
+vectors and values (C5, C14), D_L (C11) and the level 42.4 (C13).
 
 {body}
 

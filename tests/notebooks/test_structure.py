@@ -4,6 +4,8 @@ import ast
 import copy
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import execute
@@ -188,6 +190,36 @@ def test_every_judged_claim_is_in_one_ledger():
 
 def test_the_executed_ledger_has_the_words_of_the_list(notebook):
     assert not results.reworded(notebook), "needs `make notebooks`"
+
+
+def lost(notebook):
+    """Names in a section on the reader's own network that neither it nor the first two cells define."""
+    own = [c for c in code(notebook) if "own" in c.metadata.get("tags", [])]
+    source = "\n".join(c.source for c in (*code(notebook)[:2], *own))
+    command = [
+        sys.executable,
+        "-m",
+        "ruff",
+        "check",
+        "--isolated",
+        "--select",
+        "F821",
+        "--output-format=concise",
+        "-",
+    ]
+    found = subprocess.run(command, input=source, capture_output=True, text=True)
+    assert found.returncode in (0, 1), found.stderr
+    return re.findall(r"Undefined name `(\w+)`", found.stdout)
+
+
+def test_sections_on_own_networks_run_alone(notebook):
+    assert not lost(notebook)
+
+
+def test_a_name_from_elsewhere_is_found():
+    cells = [new_code_cell("import jax"), new_code_cell("ten = range(10)"), new_code_cell("G = 1")]
+    own = new_code_cell("x = jax.numpy.ones(len(ten)) + G", metadata={"tags": ["own"]})
+    assert lost(nbformat.v4.new_notebook(cells=[*cells, own])) == ["G"]
 
 
 def unguarded(notebook):

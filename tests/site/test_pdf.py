@@ -5,6 +5,7 @@ from typing import Any
 
 import pdf
 import pytest
+from fixtures import site as site
 from pypdf import PdfReader
 
 pytestmark = pytest.mark.slow

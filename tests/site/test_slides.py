@@ -44,7 +44,7 @@ def test_deck(name, decks, visit):
     assert not cut(page, f"slides-{name}")
     assert page.evaluate("Reveal.isLastSlide()")
     count = page.evaluate("Reveal.getTotalSlides()")
-    assert 30 <= count <= 60 if name == "lecture" else 10 <= count <= 24
+    assert 30 <= count <= 60 if name == "lecture" else 10 <= count <= 28
     assert page.locator("mjx-container").count() > 10 and not page.locator("[data-mjx-error]").count()
     assert not page.evaluate(
         "[...document.querySelectorAll('section :is(p, li, td)')].some(e => e.textContent.includes('$'))"
