@@ -35,7 +35,7 @@ def lecture(decks: dict[int, list[Slide]]) -> list[Slide]:
         found.append(Slide(text(f"## {what[0].upper()}{what[1:]}\n\nMinutes {minutes}: {where}")))
         if "README figure" in where:
             ((alt, path),) = re.findall(r"!\[(.*?)\]\((.*?\.png)\)", readme)
-            found.append(picture("## The puzzle", Path(path).name, alt, ""))
+            found.append(picture("## The puzzle", [(Path(path).name, alt)], ""))
         for k, begin, one, last in re.findall(r"notebook (\d+), (?:(from) )?sections? (\d)(?:–(\d))?", where):
             end = 99 if begin else int(last or one)
             found += [s for s in decks[int(k)] if s.section and int(one) <= s.section <= end]

@@ -1,8 +1,9 @@
 """What is on the slides of a notebook.
 
 Nothing is tagged: the template of the notebooks says what goes on a slide. Title; objectives; of each section
-question, answer and equations, then each figure with the first sentences of *What you should see*; the one code
-cell that calls the package most; claims; summary; quiz. The whole text is in the speaker's notes (key S).
+question, answer and equations, then its figures with the first sentences of *What you should see*, two to a slide
+where they share that text; the one code cell that calls the package most; claims; summary; quiz. The whole text is
+in the speaker's notes (key S).
 """
 
 import html
@@ -32,7 +33,7 @@ def slides(notebook: NotebookNode) -> list[Slide]:
     cells = notebook.cells
     title, _, about = cells[0].source.split("\n")[:3]
     found = [Slide(text(title) + text(about.split(" Previous:")[0]))]
-    heading, number, key = "", None, key_cell(notebook)
+    heading, number, key, shown = "", None, key_cell(notebook), []
     for i, cell in enumerate(cells):
         source = cell.source
         if source.startswith("**After this notebook you can**"):
@@ -49,9 +50,11 @@ def slides(notebook: NotebookNode) -> list[Slide]:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if "image/png" in data:
-                figure = f"data:image/png;base64,{data['image/png']}"
+                figure = f"data:image/png;base64,{data['image/png']}", output.metadata["image/png"]["alt"]
                 seen = next((c.source for c in cells[i:] if c.source.startswith((SEE, "## "))), "")
-                found.append(picture(heading, figure, output.metadata["image/png"]["alt"], seen, number))
+                beside = len(shown) == 1 and found[-1] == picture(heading, shown, seen, number)
+                shown = [*shown, figure] if beside else [figure]
+                found[len(found) - beside :] = [picture(heading, shown, seen, number)]
             if CLAIMS in data:
                 found += ledger(data[CLAIMS])
     return found
@@ -87,10 +90,11 @@ def opening(source: str, number: int | None) -> Iterator[Slide]:
         yield Slide(text(heading) + "".join(lines), theory, number)
 
 
-def picture(heading: str, source: str, alt: str, seen: str, number: int | None = None) -> Slide:
+def picture(heading: str, figures: list[tuple[str, str]], seen: str, number: int | None = None) -> Slide:
+    """Figures, each its address and what it shows in words, side by side, and the first sentences of their text."""
     caption = seen.removeprefix(SEE).strip() if seen.startswith(SEE) else ""
-    image = f'<figure><img src="{source}" alt="{html.escape(alt)}"></figure>'
-    return Slide(text(heading) + image + text(first(caption)), caption, number)
+    images = "".join(f'<img src="{source}" alt="{html.escape(alt)}">' for source, alt in figures)
+    return Slide(text(heading) + f"<figure>{images}</figure>" + text(first(caption)), caption, number)
 
 
 def ledger(claims: list[dict], at_once: int = 4) -> Iterator[Slide]:
