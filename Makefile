@@ -15,14 +15,18 @@ help:  ## list these commands
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
+.venv/.torch: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torch]'
+	@touch $@
+
 run: .venv/.installed  ## execute every notebook; executed copies and HTML pages go to build/
 	$(BIN)/python tools/execute.py --out build
 
-test: .venv/.installed  ## everything that CI runs: lint, types, unit tests, notebooks under nbval (some with Colab's versions) and in a browser, packaging
+test: .venv/.torch  ## everything that CI runs: lint, types, unit tests, notebooks under nbval (some with Colab's versions) and in a browser, packaging
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright -p . && $(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder --durations=15 $(TESTS)
 
-quick: .venv/.installed  ## lint, types and the fast tests, five minutes on 2 cores
+quick: .venv/.torch  ## lint, types and the fast tests, five minutes on 2 cores
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright -p . && $(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder -m "not slow"
 
@@ -54,7 +58,7 @@ attack: .venv/.installed  ## kills, damage, edits, full disks, races and hostile
 bench: .venv/.installed  ## the table of speed ratios against peers, in build/bench.md and build/bench.json
 	$(BIN)/python benchmarks/bench.py
 
-notebooks: .venv/.installed  ## re-execute the notebooks in place, normalise and stamp them (before a commit)
+notebooks: .venv/.torch  ## re-execute the notebooks in place, normalise and stamp them (before a commit)
 	$(BIN)/python tools/execute.py
 
 results: .venv/.installed  ## write RESULTS.md from the executed notebooks
@@ -81,8 +85,8 @@ pdf: .venv/.installed  ## all notebooks as one PDF of lecture notes, in build/di
 address: .venv/.installed  ## make address REPO=owner/name: stamp badges, setup cells, README and CITATION.cff
 	$(BIN)/python tools/stamp.py $(REPO)
 
-constraints: .venv/.installed  ## write constraints.txt anew from what .venv holds
-	(echo "# The exact set that CI runs: make constraints writes it anew."; $(BIN)/python -m pip freeze --exclude-editable) > constraints.txt
+constraints: .venv/.torch  ## write constraints.txt anew from what .venv holds
+	(echo "# The exact set that CI runs: make constraints writes it anew."; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//') > constraints.txt
 
 clean:  ## remove .venv and build
 	rm -rf .venv build

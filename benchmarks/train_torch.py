@@ -3,7 +3,8 @@ sampler in PyTorch, timed turn by turn.
 
 Modules have the names that the JAX weights have, so that ``put`` and ``taken`` can pass weights to and fro.
 """
-# pyright: reportMissingImports=false
+# pyright: reportMissingImports=false, reportPrivateImportUsage=false, reportOperatorIssue=false
+# pyright: reportGeneralTypeIssues=false, reportCallIssue=false, reportArgumentType=false
 
 import json
 import sys

@@ -1,5 +1,6 @@
 """Shape checks on every call into diffgauss, no silent broadcasting, and the data that the tests share."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,11 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-# What one process has compiled the others need not, nor the next run.
-jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / "build" / "jax"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+# What one process has compiled the others need not, nor the next run: also commands and notebooks that tests start.
+CACHE = {"jax_compilation_cache_dir": str(Path(__file__).parents[1] / "build" / "jax")}
+for name, value in (CACHE | {"jax_persistent_cache_min_compile_time_secs": 0.2}).items():
+    jax.config.update(name, value)
+    os.environ.setdefault(name.upper(), str(value))
 jaxtyping.install_import_hook("diffgauss", "beartype.beartype")  # before diffgauss is first imported
 jax.config.update("jax_numpy_rank_promotion", "raise")
 matplotlib.use("agg")

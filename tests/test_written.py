@@ -151,6 +151,15 @@ def explained(net, other):
 def collapse(delta, N):
     return delta / np.log(float(N) ** 2) ** 0.5
 
+def from_eps(x, sigma, F):
+    return x - sigma * F
+
+def from_v(x, sigma, F):
+    return (x / np.sqrt(1 + sigma**2) - sigma * F) / np.sqrt(1 + sigma**2)
+
+def time(sigma, sigmas, times):
+    return np.interp(np.log(sigma), np.log(sigmas), times)
+
 def median_r2(x, y):
     return np.median([np.corrcoef(a, b)[0, 1] ** 2 for a, b in zip(x, y)])
 
@@ -196,6 +205,9 @@ WRONG = {
     "predicted_gap": RIGHT.replace("(q * mse) ** 0.5", "q * mse"),
     "explained": RIGHT.replace("/ np.vdot(net, net)", "/ np.vdot(other, other)"),
     "collapse": RIGHT.replace("np.log(float(N) ** 2)", "np.log(float(N))"),
+    "from_eps": RIGHT.replace("x - sigma * F", "x + sigma * F"),
+    "from_v": RIGHT.replace("(x / np.sqrt(1 + sigma**2) - sigma * F)", "(x - sigma * F)"),
+    "time": RIGHT.replace("np.interp(np.log(sigma), np.log(sigmas), times)", "np.interp(sigma, sigmas, times)"),
     "median_r2": RIGHT.replace("np.corrcoef(a, b)[0, 1] ** 2", "np.corrcoef(a, b)[0, 1]"),
     "effective_noise": RIGHT.replace("- kappa / N *", "- sigma**2 / N *"),
 }

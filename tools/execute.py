@@ -174,7 +174,7 @@ def needs(notebook: NotebookNode) -> set[str]:
             parts = [re.escape(str(p.value)) if isinstance(p, ast.Constant) else "(.+)" for p in node.values]
             matches = {name: re.fullmatch("".join(parts), name) for name in shelf}
             nets |= {name for name, m in matches.items() if m and m.groups() and values.issuperset(m.groups())}
-    images = set()
+    images, folders = set(), set()
     for call in (node for cell in cells for node in ast.walk(cell) if isinstance(node, ast.Call)):
         options = {k.arg: ast.unparse(k.value) for k in call.keywords}
         match ast.unparse(call.func):
@@ -189,9 +189,13 @@ def needs(notebook: NotebookNode) -> set[str]:
                 images |= {f"{split}-{kind}" for split in splits for kind in kinds}
             case "dg.zoo.own":
                 nets |= {INSTEAD[str(ast.literal_eval(call.args[0]))]}
+            case "store.tree":
+                folders |= {str(ast.literal_eval(call.args[0]))}
             case "data.labels":
                 images |= {"train-labels-idx1"}
-    return {f"fashion-mnist/{name}-ubyte.gz" for name in images} | {f"zoo/{name}.safetensors" for name in nets}
+    files = {path for path in store.registry() if path.startswith(tuple(f"{name}/" for name in folders))}
+    files |= {f"fashion-mnist/{name}-ubyte.gz" for name in images}
+    return files | {f"zoo/{name}.safetensors" for name in nets}
 
 
 def loading(cells: list[ast.Module]) -> list[ast.Module]:

@@ -86,6 +86,20 @@ def path(name: str) -> Path:
     return here or fetch(name, cache())
 
 
+def tree(name: str) -> Path:
+    """The folder of that path below data/ with all files that the store has in it, fetched where one is not whole.
+
+    Raises FileNotFoundError for a folder that the store lacks, and as ``fetch``.
+    """
+    wanted = [path for path in registry() if path.startswith(f"{name}/")]
+    if not wanted:
+        raise FileNotFoundError(f"{name} is not shipped; needs a folder that registry.txt names")
+    here = next((root for root in folders() if all((root / path).is_file() for path in wanted)), None)
+    if here is None:
+        here = [cache() for path in wanted if fetch(path, cache())][0]
+    return here / name
+
+
 def find(name: str) -> Path | None:
     """The file that ``path`` gives without fetching; None where it would fetch."""
     here = next((folder / name for folder in folders() if (folder / name).is_file()), None)
@@ -155,6 +169,7 @@ def _download(name: str) -> bytes:
 def _within(where: Path) -> list[str]:
     """The paths, below a data/, of the images and weights in it."""
     found = [*where.glob("fashion-mnist/[!.]*"), *where.glob("zoo/[!.]*.safetensors")]
+    found += [path for path in where.glob("diffusers/**/[!.]*") if path.is_file()]
     return sorted(path.relative_to(where).as_posix() for path in found)
 
 

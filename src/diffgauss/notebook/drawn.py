@@ -104,6 +104,17 @@ def loss(rng: np.random.Generator) -> tuple:
     return *batch(rng), rng.uniform(0.2, 2)
 
 
+def predicted(rng: np.random.Generator) -> tuple:
+    """Noisy images, their level, and what a network answered."""
+    return 2 * images(rng, 3), np.float32(rng.uniform(0.3, 3)), images(rng, 3)
+
+
+def schedule(rng: np.random.Generator) -> tuple:
+    """Levels in between those of a schedule, and its levels and times."""
+    sigmas = np.cumsum(rng.uniform(0.5, 2, 12)).astype("f4")
+    return rng.uniform(sigmas[0], sigmas[-1], 5).astype("f4"), sigmas, np.arange(12).astype("f4")
+
+
 def two_networks(rng: np.random.Generator) -> tuple:
     """Two networks, and a decay."""
     return batch(rng)[0], batch(rng)[0], rng.uniform()

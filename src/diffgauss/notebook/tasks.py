@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from diffgauss.adapters.networks import Kind, NetworkDenoiser, NoiseSchedule
 from diffgauss.beyond.local import LocalDenoiser
 from diffgauss.beyond.mixture import MixtureDenoiser
 from diffgauss.beyond.theory import effective_noise
@@ -120,6 +121,20 @@ def _linearity(D, x1, x2, sigma, u):
 
 def _deviation(D, x1, x2, sigma, u):
     return linearity_deviation(D, x1, x2, sigma, mean=u)
+
+
+def _answer(F, x, t):
+    return F
+
+
+def _predicted(kind: Kind) -> Callable:
+    """D at x of a network that answered F, as an adapter computes it."""
+    schedule = NoiseSchedule.vp([0.9, 0.5])
+    return lambda x, sigma, F: NetworkDenoiser(jax.tree_util.Partial(_answer, F), schedule, kind)(x, sigma)
+
+
+def _time(sigma, sigmas, times):
+    return NoiseSchedule(jnp.asarray(sigmas), jnp.asarray(times), True).time(jnp.asarray(sigma))
 
 
 TASKS = {
@@ -235,5 +250,8 @@ TASKS = {
         lambda rng: (rng.uniform(1, 20), rng.integers(10, 10**5)),
         1e-4,
     ),
+    "from_eps": Task(_predicted("eps"), "dg.from_network", drawn.predicted, 1e-4),
+    "from_v": Task(_predicted("v"), "dg.from_network", drawn.predicted, 1e-4),
+    "time": Task(_time, "dg.NoiseSchedule", drawn.schedule, 1e-2),
     "memorized": Task(_memorized, "dg.generalization", drawn.copies, 1e-4),
 }

@@ -5,8 +5,9 @@ import numpy as np
 
 from diffgauss.denoisers.gaussian import GaussianDenoiser
 from diffgauss.estimate import Estimate
-from diffgauss.measures.bias import excess, linear_distance, position, skill
+from diffgauss.measures.bias import linear_distance
 from diffgauss.notebook import plots
+from diffgauss.tour import compare
 from diffgauss.tour.case import EACH, Case
 from diffgauss.tour.page import Picture, Section, Table
 
@@ -49,11 +50,10 @@ def shares(case: Case) -> Section:
     x0, seen, found = case.test[:SEEN], case.train[:SEEN], {"q": {}, "c*": {}, "p": {}}
     for i in TOLD:
         sigma, key = case.sigmas[i], jax.random.fold_in(case.key, 300 + i)
-        found["q"][i] = skill(case.D_θ, case.D_G, x0, sigma, key=key)
-        found["c*"][i] = excess(case.D_θ, case.D_G, x0, sigma, key=key)
+        asked = compare.shares(case.D_θ, case.D_G, case.D_M, x0, seen, sigma, key)
+        found["q"][i], found["c*"][i] = asked["skill"](), asked["excess"]()
         if i in PLACED:
-            noise = jax.random.normal(jax.random.fold_in(key, 1), seen.shape)
-            found["p"][i] = position(case.D_θ, case.D_G, case.D_M, seen + sigma * noise, sigma)
+            found["p"][i] = asked["position"]()
     rows = [
         (f"{case.sigmas[i]:.3g}", *(_cell(part[i], 2) if i in part else "–" for part in found.values()))
         for i in TOLD

@@ -16,14 +16,17 @@ from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 
 from diffgauss import files
+from diffgauss.adapters.networks import NetworkDenoiser, try_on
+from diffgauss.beyond.screened import ScreenedDenoiser
 from diffgauss.core import Denoiser, apply, check_denoiser, check_points, check_sigmas
 from diffgauss.denoisers.empirical import EmpiricalDenoiser
 from diffgauss.denoisers.gaussian import GaussianDenoiser
 from diffgauss.distill import distill
-from diffgauss.estimate import Estimate
+from diffgauss.estimate import Estimate, bootstrap
 from diffgauss.measures.agreement import sample_r2
 from diffgauss.measures.bias import LinearDistance, excess, linear_distance, position, pull, skill
 from diffgauss.measures.distance import digests, generalization
+from diffgauss.measures.jacobian import jacobian_svd, subspace_alignment
 from diffgauss.measures.linearity import linearity
 from diffgauss.notebook import plots
 from diffgauss.ode import sample
@@ -38,13 +41,21 @@ WIDE, RANK, STEPS, BLOCK = 12288, 1024, 18, 50
 FITTED, EACH = 1024, 5
 """The widest images for which ``linear_distance`` is fitted, and held-out images it needs for each number."""
 
+MANY = 10000
+"""From so many images D_M is the screened one on a processor, which is faster at low levels."""
+
+ALIGNED, POINTS = 8, 8
+"""Singular vectors of the Jacobian, and noisy held-out images at which it is taken."""
+
 
 @dataclass(frozen=True)
 class Comparison:
     """What ``compare`` measured, {σ: estimate} for what has levels. Empty or None: not asked for, or not possible.
 
-    images, held_out: how many; linear_distance: the mean square, which may be negative; r2_*: agreement of samples
-    with those of D_G, D_M and D_L from the same noise; memorized: the share of samples that are copies.
+    images, held_out: how many; alignment: the mean squared cosine of the angles between the 8 leading right
+    singular vectors of the Jacobian and the 8 leading components of the images; linear_distance: the mean square,
+    which may be negative; r2_*: agreement of samples with those of D_G, D_M and D_L from the same noise; memorized:
+    the share of samples that are copies.
     """
 
     images: int
@@ -53,6 +64,7 @@ class Comparison:
     excess: dict[float, Estimate] = field(default_factory=dict)
     position: dict[float, Estimate] = field(default_factory=dict)
     linearity: dict[float, float] = field(default_factory=dict)
+    alignment: dict[float, Estimate] = field(default_factory=dict)
     linear_distance: dict[float, Estimate] = field(default_factory=dict)
     pull: dict[float, Estimate] = field(default_factory=dict)
     r2_gaussian: Estimate | None = None
@@ -87,9 +99,26 @@ class Comparison:
 
 
 MEASURES = {
-    "skill": (0,), "excess": (1,), "position": (0, 1), "linearity": (1,), "linear_distance": (0,), "pull": (1,),
+    "skill": (0,), "excess": (1,), "position": (0, 1), "linearity": (1,), "alignment": (1,),
+    "linear_distance": (0,), "pull": (1,),
 }  # fmt: skip
 """The measures that have levels, with the values to compare them with."""
+
+
+def shares(
+    D: Denoiser, D_G: GaussianDenoiser, D_M: Denoiser, x0: np.ndarray, own: np.ndarray, sigma: float | Array,
+    key: Array,
+) -> dict[str, Callable[[], Estimate]]:  # fmt: skip
+    """Skill and excess on held-out images x0, position on training images own, each when it is asked for."""
+
+    def noisy():
+        return own + np.float32(sigma) * jax.random.normal(jax.random.fold_in(key, 1), own.shape)
+
+    return {
+        "skill": lambda: skill(D, D_G, x0, sigma, key=key),
+        "excess": lambda: excess(D, D_G, x0, sigma, key=key),
+        "position": lambda: position(D, D_G, D_M, noisy(), sigma),
+    }
 
 
 def compare(
@@ -99,12 +128,13 @@ def compare(
 ) -> Comparison:  # fmt: skip
     """Is D Gaussian where it matters, does it copy, and is that the data?
 
-    D: a denoiser trained on images (N, *event); held_out: images of the same law that it has not seen; sigmas:
-    decreasing levels; other: a second network of the same images, for the pull; samples: drawn from σ = 80; seen:
+    D: a denoiser trained on images (N, *event), on which what an adapter says of its network is tried; held_out:
+    images of the same law that it has not seen; sigmas: decreasing levels; other: a second network of the same
+    images, for the pull; samples: drawn from σ = 80, or from the largest level of an adapter's schedule; seen:
     images for each mean. path: a JSON file that keeps each number as it is found, so that an interrupted call goes
-    on where it was. The linear distance needs 5 held-out images for each number of an image, of which there may be
-    1024. Says beforehand how long it takes, with progress. Raises ValueError for images that are equal, of
-    different shapes or in both sets, for a path of other inputs, and as the measures do.
+    on where it was. The alignment needs a derivative of D, the linear distance 5 held-out images for each number of
+    an image, of which there may be 1024. Says beforehand how long it takes, with progress. Raises ValueError for
+    images that are equal, of different shapes or in both sets, for a path of other inputs, and as the measures do.
     """
     for denoiser in (D, *([other] if other is not None else [])):
         check_denoiser(denoiser)
@@ -118,17 +148,20 @@ def compare(
         raise ValueError(f"{both} of held_out are also in images; needs images that D has not seen")
     levels, d = [round(float(s), 6) for s in np.asarray(sigmas)], train[0].size
     kept = _Kept(path, _fingerprint(D, other, train, test, levels, key, samples, seen))
+    if isinstance(D, NetworkDenoiser):
+        try_on(D, train)
     D_G = GaussianDenoiser.from_data(train, rank=min(RANK, len(train) - 1) if d >= WIDE else None)
-    D_M = EmpiricalDenoiser.from_data(train)
+    screened = len(train) >= MANY and jax.default_backend() == "cpu"
+    D_M = (ScreenedDenoiser if screened else EmpiricalDenoiser).from_data(train)
     x0, own = test[:seen], train[:seen]
+    smooth = _differentiable(D, x0[:1])
     tasks: dict[str, Callable] = {}
     for i, s in enumerate(levels):
         at = jax.random.fold_in(key, i)
-        noise = jax.random.normal(jax.random.fold_in(at, 1), own.shape)
-        tasks[f"skill {s}"] = lambda s=s, at=at: skill(D, D_G, x0, s, key=at)
-        tasks[f"excess {s}"] = lambda s=s, at=at: excess(D, D_G, x0, s, key=at)
-        tasks[f"position {s}"] = lambda s=s, noise=noise: position(D, D_G, D_M, own + np.float32(s) * noise, s)
+        tasks |= {f"{name} {s}": task for name, task in shares(D, D_G, D_M, x0, own, s, at).items()}
         tasks[f"linearity {s}"] = lambda s=s, at=at: _linearity(D, test, s, at, D_G.mean)
+        if smooth:
+            tasks[f"alignment {s}"] = lambda s=s, at=at: _alignment(D, D_G, test, s, at)
         if d <= FITTED and len(test) >= EACH * d:
             tasks[f"linear_distance {s}"] = lambda s=s, at=at: _distance(D, D_G, test, s, at)
         if other is not None:
@@ -165,17 +198,42 @@ def _distance(D, D_G, test, sigma, key) -> LinearDistance:
     return linear_distance(D, D_G, test, sigma, key=key, samples=max(2048, 5 * test[0].size // 2), groups=4)
 
 
+def _differentiable(D, x) -> bool:
+    """Whether D has a reverse derivative."""
+    try:
+        jax.eval_shape(jax.grad(lambda x: D(x, 1.0).sum()), x)
+    except (TypeError, ValueError, NotImplementedError):
+        return False
+    return True
+
+
+def _alignment(D, D_G, test, sigma, key) -> Estimate:
+    k, b = min(ALIGNED, len(D_G.lam)), min(POINTS, len(test))
+    x = test[:b] + np.float32(sigma) * jax.random.normal(jax.random.fold_in(key, 3), (b, *test.shape[1:]))
+    V = np.asarray(jacobian_svd(D, x, sigma, k, key=jax.random.fold_in(key, 4))[1])
+    found = np.asarray(subspace_alignment(np.asarray(D_G.U)[:, :k], V))
+    return bootstrap(lambda rows: found[rows].mean(-1), b)
+
+
+def levels_of(D: Denoiser) -> tuple[float, float]:
+    """The least and the largest level of the sampler: those of EDM within what D's network was trained for."""
+    if not isinstance(D, NetworkDenoiser) or D.schedule is None:
+        return 0.002, 80.0
+    return max(0.002, float(D.schedule.sigmas[0])), min(80.0, float(D.schedule.sigmas[-1]))
+
+
 def _samples(D, D_G, D_M, train, test, k, key) -> dict:
     """R² of the samples of D to those of D_G, D_M and D_L, and the share of copies."""
-    start = 80 * jax.random.normal(jax.random.fold_in(key, 100), (k, *train.shape[1:]))
-    grid = karras_sigmas(STEPS)
+    low, high = levels_of(D)
+    start = high * jax.random.normal(jax.random.fold_in(key, 100), (k, *train.shape[1:]))
+    grid = karras_sigmas(STEPS, sigma_min=low, sigma_max=high)
 
     def drawn(E):
         return np.concatenate([np.asarray(sample(E, start[i : i + BLOCK], grid)) for i in range(0, k, BLOCK)])
 
     net, mean = drawn(D), np.asarray(D_G.mean)
     found = {
-        "r2_gaussian": sample_r2(np.asarray(D_G.flow(start, 80.0, 0.0)), net, mean=mean),
+        "r2_gaussian": sample_r2(np.asarray(D_G.flow(start, high, 0.0)), net, mean=mean),
         "r2_empirical": sample_r2(drawn(D_M), net, mean=mean),
         "memorized": generalization(net, train).memorized,
     }

@@ -1,0 +1,1 @@
+"""Networks that others trained, as denoisers: other parametrisations, torch modules, folders of diffusers."""
