@@ -282,8 +282,8 @@ def saved(folder, model, **scheduler):
 def small(**more):
     torch.manual_seed(0)
     return diffusers.UNet2DModel(
-        sample_size=8, in_channels=1, out_channels=1, layers_per_block=1, block_out_channels=(8, 16), norm_num_groups=4,
-        down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"), **more,
+        sample_size=8, in_channels=1, out_channels=1, layers_per_block=1, block_out_channels=(8, 16),
+        norm_num_groups=4, down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"), **more,
     )  # fmt: skip
 
 
@@ -296,6 +296,7 @@ def test_a_folder_of_diffusers_is_its_pipeline(predicted, tmp_path):
     D = dg.from_diffusers(saved(tmp_path, small(), prediction_type=predicted))
     pipeline = diffusers.DDPMPipeline.from_pretrained(tmp_path)
     for t in (5, 400, 990):
+        assert D.schedule is not None
         sigma = D.schedule.sigmas[t]
         noisy = torch.from_numpy(np.array(X8 / jnp.sqrt(1 + sigma**2)).transpose(0, 3, 1, 2))
         with torch.no_grad():
@@ -323,10 +324,13 @@ def test_classes_of_a_unet_and_of_a_transformer(tmp_path):
         torch.nn.init.normal_(p, std=0.2)
     vae = diffusers.AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, latent_channels=4)
     scheduler = diffusers.DDIMScheduler()
-    diffusers.DiTPipeline(dit, vae, scheduler, {0: "shoe"}).save_pretrained(tmp_path / "dit", safe_serialization=True)
+    diffusers.DiTPipeline(dit, vae, scheduler, {0: "shoe"}).save_pretrained(
+        tmp_path / "dit", safe_serialization=True
+    )
     x = jax.random.normal(jax.random.key(0), (2, 8, 8, 4))
     one, two = (dg.from_diffusers(tmp_path / "dit", label=k) for k in (1, 7))
     assert one(x, 1.0).shape == x.shape and not np.allclose(one(x, 1.0), two(x, 1.0), atol=1e-6)
+    assert one.schedule is not None
     t = torch.full((2,), float(one.schedule.time(jnp.asarray(1.0))))
     dit.eval()  # training drops classes
     with torch.no_grad():
@@ -338,10 +342,18 @@ def test_classes_of_a_unet_and_of_a_transformer(tmp_path):
 @pytest.mark.parametrize(
     ("change", "label", "said"),
     [
-        (lambda f: (f / "model_index.json").unlink(), None, "model_index.json is not there; needs a pipeline saved by"),
+        (
+            lambda f: (f / "model_index.json").unlink(),
+            None,
+            "model_index.json is not there; needs a pipeline saved by",
+        ),
         (lambda f: (f / "model_index.json").write_text("{"), None, "model_index.json is no JSON"),
         (lambda f: (f / "model_index.json").write_text("{}"), None, "holds no model; needs one of UNet2DModel"),
-        (lambda f: f.joinpath("unet", WEIGHTS).rename(f / "unet" / "weights.bin"), None, "has no .*safetensors file"),
+        (
+            lambda f: f.joinpath("unet", WEIGHTS).rename(f / "unet" / "weights.bin"),
+            None,
+            "has no .*safetensors file",
+        ),
         (lambda f: change_scheduler(f, "epsilon", "flow"), None, "prediction_type 'flow'; needs a scheduler with"),
         (lambda f: change_scheduler(f, "DDPMScheduler", "EDMEulerScheduler"), None, "EDMEulerScheduler and pred"),
         (lambda f: (f / "scheduler" / "scheduler_config.json").unlink(), None, "needs the scheduler's settings"),

@@ -91,13 +91,20 @@ def show_around(
     minutes: Annotated[float, typer.Option(help="How long the network is trained.")] = 3.0,
     steps: Annotated[int | None, typer.Option(help="How many steps, instead of minutes.")] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    model: Annotated[
+        Path | None, typer.Option(help="A folder that diffusers saved: its network instead of one trained here.")
+    ] = None,
+    label: Annotated[int | None, typer.Option(help="The class, for a model that has classes.")] = None,
 ) -> None:
     """The whole analysis on your own images: one page of figures and numbers.
 
     Mean and covariance, D_M and D_G, a small network, its linear map on held-out images, and how the four compare.
     After a stop the same command goes on.
     """
-    tour.run(images, out, size=size, grey=grey, minutes=minutes, steps=steps, seed=seed, say=typer.echo)
+    tour.run(
+        images, out, size=size, grey=grey, minutes=minutes, steps=steps, seed=seed, model=model, label=label,
+        say=typer.echo,
+    )  # fmt: skip
 
 
 def table(records: dict) -> str:

@@ -25,12 +25,7 @@ def from_diffusers(
     Raises ValueError for a folder that lacks something or holds another kind of model.
     """
     folder = Path(folder)
-    index = _json(folder / "model_index.json", "a pipeline saved by diffusers")
-    place = next((name for name in ("unet", "transformer") if name in index), None)
-    kind = index[place][1] if place else "no model"
-    if kind not in MODELS:
-        raise ValueError(f"{folder} holds {kind}; needs one of {', '.join(MODELS)}")
-    assert place is not None
+    kind, place = _model(folder)
     if not list((folder / place).glob("*.safetensors")):
         raise ValueError(f"{folder / place} has no *.safetensors file; needs weights saved with safe_serialization")
     settings = _json(folder / "scheduler" / "scheduler_config.json", "the scheduler's settings")
@@ -56,6 +51,23 @@ def from_diffusers(
         module, KINDS[predicted], NoiseSchedule.vp(alphas.numpy()), images=images,
         condition={} if label is None else {"class_labels": label},
     )  # fmt: skip
+
+
+def event(folder: str | Path) -> tuple[int, int]:
+    """Pixels of a side and channels of what a saved pipeline's model denoises. Raises ValueError as above."""
+    folder = Path(folder)
+    settings = _json(folder / _model(folder)[1] / "config.json", "the model's settings")
+    return int(settings.get("sample_size") or 0), int(settings["in_channels"])
+
+
+def _model(folder: Path) -> tuple[str, str]:
+    """The name of a pipeline's model, and its folder."""
+    index = _json(folder / "model_index.json", "a pipeline saved by diffusers")
+    place = next((name for name in ("unet", "transformer") if name in index), "")
+    kind = index[place][1] if place else "no model"
+    if kind not in MODELS:
+        raise ValueError(f"{folder} holds {kind}; needs one of {', '.join(MODELS)}")
+    return kind, place
 
 
 def _json(path: Path, what: str) -> dict:

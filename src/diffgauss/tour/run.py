@@ -10,6 +10,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from diffgauss import files
+from diffgauss.adapters.diffusers import event, from_diffusers
 from diffgauss.core import Denoiser, apply
 from diffgauss.data import load, subset
 from diffgauss.denoisers.empirical import EmpiricalDenoiser
@@ -42,13 +43,15 @@ SECTIONS = (
 
 def run(
     name: str, out: Path, *, size: int | None = None, grey: bool | None = None, minutes: float = 3.0,
-    steps: int | None = None, seed: int = 0, say: Callable[[str], None] = print,
+    steps: int | None = None, seed: int = 0, model: Path | None = None, label: int | None = None,
+    say: Callable[[str], None] = print,
 ) -> None:  # fmt: skip
     """Measure the images that ``load`` finds under name, and write the report to the file out.
 
     size, grey: as for ``load``; pictures in files are resized to 32 by default. The network trains for so many
-    minutes, or steps; its state is kept beside the report, so that the same call goes on after a stop.
-    Raises ValueError for images that cannot be used, and for too few of them.
+    minutes, or steps; its state is kept beside the report, so that the same call goes on after a stop. model: a
+    folder of diffusers, whose network (of the class label) is measured instead, at its own size and channels.
+    Raises ValueError for images that cannot be used, and for too few of them, and as ``from_diffusers``.
     """
     if not 0 < minutes < 1e5 or (steps is not None and steps < 1):
         raise ValueError(f"minutes = {minutes}, steps = {steps}; needs more than 0, and minutes below 100000")
@@ -56,7 +59,7 @@ def run(
         raise ValueError(f"seed = {seed}; needs 0 ≤ seed < 2³²")
     _check_page(out, name)
     with files.lock(out):
-        _run(name, out, size, grey, minutes, steps, seed, say)
+        _run(name, out, size, grey, minutes, steps, seed, model, label, say)
 
 
 def _check_page(out: Path, name: str) -> None:
@@ -72,13 +75,20 @@ def _check_page(out: Path, name: str) -> None:
 
 def _run(
     name: str, out: Path, size: int | None, grey: bool | None, minutes: float, steps: int | None, seed: int,
-    say: Callable[[str], None],
+    model: Path | None, label: int | None, say: Callable[[str], None],
 ) -> None:  # fmt: skip
     begun = time.monotonic()
+    wanted = None if model is None else event(model)
+    if wanted is not None:
+        size, grey = size or wanted[0] or None, wanted[1] == 1 if grey is None else grey
     if size is None and name not in ("fashion-mnist", "cifar10") and Path(name).suffix not in (".npy", ".npz"):
         size = 32
     (train, found), (test, rest) = (load(name, split, size=size, grey=grey, report=True) for split in NEEDED)
     _check(train, test)
+    if wanted is not None and train.shape[2:] != (wanted[0] or train.shape[2], wanted[1]):
+        raise ValueError(
+            f"images are {train.shape[1:]}; the model in {model} needs (side, side, channels) = {wanted}"
+        )
     train, test = (subset(images, len(images), seed=seed) for images in (train, test))
     met = {f"files, {r.split}": str(r) for r in (found, rest) if r is not None}
     for line in met.values():
@@ -101,7 +111,11 @@ def _run(
             f"{_clock(rest)} (from a timed call of each denoiser): {_clock(before + seconds + rest)} in all"
         )
 
-    D, losses = training.train(train, config, parked, seconds=60 * minutes, steps=steps, tell=tell)
+    if model is None:
+        D, losses = training.train(train, config, parked, seconds=60 * minutes, steps=steps, tell=tell)
+    else:
+        D, losses = _read(model, label, train), np.empty(0)
+        say(f"the network of {model}; the analysis takes about {_clock(_rest(D, D_G, D_M, train, test))}")
     bar = tqdm(total=1 + len(SECTIONS), desc="distillation")
     key, rank = jax.random.key(seed), components(D_G, test)
     sigmas = karras_sigmas(LEVELS)
@@ -122,6 +136,14 @@ def _run(
     files.write(out, page.render(title, pages))
     parked.unlink(missing_ok=True)
     say(f"{out}: written after {_clock(seconds)}")
+
+
+def _read(model: Path, label: int | None, train: np.ndarray) -> Denoiser:
+    """The network of a folder. Raises ValueError where it was not trained at the highest level."""
+    D, top = from_diffusers(model, label=label, images=train), float(karras_sigmas(LEVELS)[0])
+    if D.schedule is not None and (high := float(D.schedule.sigmas[-1])) < top:
+        raise ValueError(f"the schedule of {model} ends at σ = {high:.3g}; the tour needs {top:g}, dg.compare less")
+    return D
 
 
 def _check(train: np.ndarray, test: np.ndarray) -> None:

@@ -104,12 +104,6 @@ def training(case: Case) -> Section:
         name: [weighted_loss(D, images, config=case.config) for images in (case.train, case.test)]
         for name, D in case.all.items()
     }
-    chunks = np.array_split(case.losses, min(64, len(case.losses)))
-    means = [float(chunk.mean()) for chunk in chunks]
-    fig, ax = plots.figure(size=(5.0, 3.4))
-    steps = np.cumsum([len(chunk) for chunk in chunks])
-    plots.curves(steps, {"$D_θ$": means, "$D_G$": np.full(len(means), loss["D_G"][0])}, ax=ax)
-    ax.set(xlabel="training step", ylabel="loss", yscale="log")
     errors = {
         name: case.over_levels(lambda x0, x, s, D=D: score_rmse(D, _knows(x0), x, s), case.test)
         for name, D in case.all.items()
@@ -118,12 +112,10 @@ def training(case: Case) -> Section:
     wins = ", ".join(f"{name} at {(least == i).sum()}" for i, name in enumerate(errors))
     finding = verdict(loss["D_θ"][1], loss["D_G"][1])
     return Section("What the network learnt", finding, (
-        f"A small U-Net saw {case.config.batch} noisy images in each of {len(case.losses)} steps. The linear map "
-        f"D_L closest to it on {len(case.test)} held-out images was then computed in closed form at ten levels.",
+        f"{_seen(case)} The linear map D_L closest to it on {len(case.test)} held-out images was then computed in "
+        "closed form at ten levels.",
         finding,
-        Picture(fig, f"Training loss of the network, from {means[0]:.2f} to {means[-1]:.2f}, and the loss of D_G.",
-                "Below the line of D_G a network denoises training images better than any linear map. The curve is "
-                "noisy: each step draws new images, levels and noise."),
+        *_curve(case, loss["D_G"][0]),
         Table("Loss, weighted as in training: mean over 1024 noisy images, of "
               f"{min(1024, len(case.train))} training and {min(1024, len(case.test))} held-out images",
               ("denoiser", "training", "held-out"), [(n, f"{a:.3f}", f"{b:.3f}") for n, (a, b) in loss.items()]),
@@ -135,6 +127,29 @@ def training(case: Case) -> Section:
                     f"Distance of each answer from the clean image, root mean square over pixels, which run from "
                     f"-1 to 1; mean of {PAIRS} noisy held-out images. The least error of the ten levels: {wins}."),
     ))  # fmt: skip
+
+
+def _seen(case: Case) -> str:
+    if not len(case.losses):
+        return "The network was read from a folder, as it was trained elsewhere."
+    return f"A small U-Net saw {case.config.batch} noisy images in each of {len(case.losses)} steps."
+
+
+def _curve(case: Case, gauss: float) -> list[Picture]:
+    """The training loss, if the network was trained here."""
+    if not len(case.losses):
+        return []
+    chunks = np.array_split(case.losses, min(64, len(case.losses)))
+    means = [float(chunk.mean()) for chunk in chunks]
+    fig, ax = plots.figure(size=(5.0, 3.4))
+    steps = np.cumsum([len(chunk) for chunk in chunks])
+    plots.curves(steps, {"$D_θ$": means, "$D_G$": np.full(len(means), gauss)}, ax=ax)
+    ax.set(xlabel="training step", ylabel="loss", yscale="log")
+    said = f"Training loss of the network, from {means[0]:.2f} to {means[-1]:.2f}, and the loss of D_G."
+    look = (
+        "Below the line of D_G a network denoises training images better than any linear map. The curve is noisy: "
+    )
+    return [Picture(fig, said, look + "each step draws new images, levels and noise.")]
 
 
 def verdict(network: float, gauss: float) -> str:
@@ -255,15 +270,16 @@ def limits(case: Case, settings: dict[str, str]) -> Section:
         f" The {len(case.test)} held-out images are repeated with other noise." if len(case.test) < PAIRS else ""
     )
     law = f"{case.config.sigma_mean}, {case.config.sigma_std}"
-    settings = settings | {
-        "training steps": str(len(case.losses)), "batch, rate": f"{case.config.batch}, {case.config.rate}",
+    here = {"training steps": str(len(case.losses)), "batch, rate": f"{case.config.batch}, {case.config.rate}"}
+    settings = settings | (here if len(case.losses) else {}) | {
         "mean, spread of ln σ": law, "deviation of the pixels": f"{case.config.sigma_data:.3f}",
         "processor": facts["processor"], "devices": facts["devices"],
     } | facts["versions"]  # fmt: skip
     return Section("What this run cannot show", "", (
-        f"This is one small network of {parameters(case.D_θ)} numbers, trained for {len(case.losses)} steps from "
-        "one seed. A longer run or a second seed would move every number; a difference of a few per cent is no "
-        "finding.",
+        ("This is one network, trained elsewhere. " if not len(case.losses) else
+         f"This is one small network of {parameters(case.D_θ)} numbers, trained for {len(case.losses)} steps from "
+         "one seed. ") + "A longer run or a second seed would move every number; a difference of a few per cent is "
+        "no finding.",
         "A network that is short of training resembles D_G for that reason alone. Resemblance means something "
         "where the network's held-out loss is below that of D_G." + few + again,
         f"D_L differs from D_G along at most {components(case.D_G, case.test)} principal components, the "
