@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TESTS ?= tests
 
-.PHONY: help run test quick lab colab newest kaggle image lowest browser attack bench notebooks results claims student assignment site slides pdf address constraints clean
+.PHONY: help run test quick lab colab newest kaggle image lowest browser attack bench notebooks results claims student assignment site slides pdf release address constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -77,6 +77,9 @@ slides: .venv/.installed  ## reveal.js decks of the notebooks and of the lecture
 
 pdf: .venv/.installed  ## all notebooks as one PDF of lecture notes, in build/diffgauss.pdf
 	$(BIN)/python tools/pdf.py
+
+release: .venv/.installed  ## what a course hands out, in build/release: students' part without answers, instructors' part
+	$(BIN)/python tools/release.py
 
 address: .venv/.installed  ## make address REPO=owner/name: stamp badges, setup cells, README and CITATION.cff
 	$(BIN)/python tools/stamp.py $(REPO)
