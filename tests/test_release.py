@@ -1,8 +1,6 @@
 """What a course hands out: students get no answer, no solution and no hidden test."""
 
 import copy
-import subprocess
-import sys
 import zipfile
 
 import assignment
@@ -43,19 +41,30 @@ def test_what_is_for_instructors_alone_is_found(planted, books, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_release_has_two_parts():
-    done = subprocess.run([sys.executable, release.ROOT / "tools" / "release.py"], capture_output=True, text=True)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    names = {path.name for path in PATHS}
+def test_the_release_has_two_parts(tmp_path, monkeypatch, capsys):
+    """Without the lecture notes, which take minutes: tests/site/test_pdf.py prints one notebook for students."""
+    made = {name: how for name, how in release.PARTS.items() if how[0] not in ("web.py", "pdf.py")}
+    monkeypatch.setattr(release, "PARTS", made)
+    monkeypatch.setattr(release, "OUT", tmp_path / "release")
+    assert release.main() == 0 and "students.zip" in capsys.readouterr().out
     held = {}
     for part in ("students", "instructor"):
-        with zipfile.ZipFile(release.OUT / f"{part}.zip") as archive:
+        with zipfile.ZipFile(tmp_path / "release" / f"{part}.zip") as archive:
             held[part] = {name.removeprefix(f"{part}/") for name in archive.namelist() if not name.endswith("/")}
-    assert {f"notebooks/{name}" for name in names} | {"lecture-notes.pdf", "slides/lecture.html"} <= held[
-        "students"
-    ]
-    assert {name.split("/")[0] for name in held["students"]} == {"notebooks", "slides", "lecture-notes.pdf"}
-    wanted = {"slides/lecture.html", "lecture-notes-with-answers.pdf", "assignment/nbgrader/nbgrader_config.py"}
+    names = {path.name for path in PATHS}
+    assert {f"notebooks/{name}" for name in names} | {"slides/lecture.html"} <= held["students"]
+    assert {name.split("/")[0] for name in held["students"]} == {"notebooks", "slides"}
+    wanted = {"slides/lecture.html", "assignment/nbgrader/nbgrader_config.py"}
     assert wanted | {f"assignment/otter/{name}" for name in names} <= held["instructor"]
-    leaking = {line.split(":")[0] for line in release.leaks(release.OUT / "instructor")}
-    assert {"slides/lecture.html", "lecture-notes-with-answers.pdf"} <= leaking  # the test can see inside both
+    leaking = {line.split(":")[0] for line in release.leaks(tmp_path / "release" / "instructor")}
+    assert {f"slides/{PATHS[1].stem}.html", f"assignment/otter/{PATHS[1].name}"} <= leaking
+
+
+@pytest.mark.slow
+def test_a_release_with_an_answer_for_students_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(release, "PARTS", {"students/assignment": ["assignment.py"]})
+    monkeypatch.setattr(release, "OUT", tmp_path / "release")
+    assert release.main() == 1
+    found = f"assignment/nbgrader/source/{PATHS[1].stem}/{PATHS[1].name}: hiddentests"
+    assert found in capsys.readouterr().out
+    assert not list((tmp_path / "release").glob("*.zip"))

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import nbformat
@@ -18,6 +19,7 @@ from web import ROOT
 
 OUT = ROOT / "build" / "release"
 PARTS = {
+    "../site": ["web.py"],  # which the lecture notes are printed from
     "students/notebooks": ["student.py"],
     "students/slides": ["decks.py", "--student"],
     "students/lecture-notes.pdf": ["pdf.py", "--student"],
@@ -30,7 +32,7 @@ MARKS = {"beginsolution", "hiddentests", "dglessongrade"}  # as letters: they st
 
 def letters(text: str) -> str:
     """Small letters alone: neither tags nor line breaks, which JSON writes as n, nor links tell two texts apart."""
-    plain = html.unescape(re.sub(r"<[^<>]*>|\\n", "", text))
+    plain = html.unescape(re.sub(r"</?[A-Za-z][^<>\n]*>|\\n", "", unicodedata.normalize("NFKC", text)))  # a PDF's ﬁ
     return re.sub("[^a-z]", "", re.sub(r"\]\([^)]*\)", "", plain).lower())
 
 
@@ -57,9 +59,9 @@ def leaks(folder: Path) -> list[str]:
 
 def main() -> int:
     shutil.rmtree(OUT, ignore_errors=True)
-    commands = [["web.py"], *([*tool, "--out", str(OUT / name)] for name, tool in PARTS.items())]
-    for tool, *arguments in commands:
-        subprocess.run([sys.executable, ROOT / "tools" / tool, *arguments], check=True, stdout=subprocess.DEVNULL)
+    for name, (tool, *how) in PARTS.items():
+        command = [sys.executable, ROOT / "tools" / tool, *how, "--out", (OUT / name).resolve()]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     if found := leaks(OUT / "students"):
         print("students would get what only instructors may have:", *found, sep="\n")
         return 1
