@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 TESTS ?= tests
+FOLDER ?= notebooks
 
 .PHONY: help run test quick lab colab newest kaggle image lowest browser attack bench notebooks results claims student assignment site slides pdf release address constraints clean
 .DEFAULT_GOAL := help
@@ -26,8 +27,8 @@ quick: .venv/.installed  ## lint, types and the fast tests, five minutes on 2 co
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright -p . && $(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder -m "not slow"
 
-lab: .venv/.installed  ## JupyterLab on the notebooks
-	$(BIN)/jupyter lab notebooks
+lab: .venv/.installed  ## JupyterLab on the notebooks; FOLDER=build/student: on the students' copies
+	$(BIN)/jupyter lab $(FOLDER)
 
 colab: .venv/.installed  ## every notebook under nbval with the versions that Colab ships, in build/colab
 	$(BIN)/python tools/colab.py

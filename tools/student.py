@@ -41,7 +41,7 @@ def main() -> int:
     paths = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
     for path in paths:
         write(student(nbformat.read(path, as_version=4)), out / path.name)
-    print(f"{len(paths)} notebooks in {out}")
+    print(f"{len(paths)} notebooks in {out}; make lab FOLDER={out} opens them")
     return 0
 
 
