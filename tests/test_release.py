@@ -24,16 +24,20 @@ def test_students_copies_hold_nothing_for_instructors_alone(books, tmp_path):
     assert len(release.secrets()) >= 2 * len(books) and all(len(secret) > 12 for secret in release.secrets())
 
 
-@pytest.mark.parametrize("planted", ["executed", "answers", "solutions", "nbgrader", "otter", "page", "nothing"])
+@pytest.mark.parametrize(
+    "planted", ["executed", "answers", "solutions", "nbgrader", "otter", "test", "page", "nothing"]
+)
 def test_what_is_for_instructors_alone_is_found(planted, books, tmp_path):
     book, copied = copy.deepcopy(books[PATHS[1].name]), student.student(copy.deepcopy(books[PATHS[1].name]))
     for whole, cell in zip(book.cells, copied.cells, strict=True):
         folded = cell.cell_type == "markdown" and "<details>" in whole.source
         if planted == "answers" and folded or planted == "solutions" and "# BEGIN" in whole.source:
             cell.source = whole.source.replace("# BEGIN SOLUTION", "").replace("# END SOLUTION", "")
+    if planted == "test":
+        copied.cells.append(nbformat.v4.new_code_cell('dg.lesson.grade("D_M", seed=7)'))
     made = {"executed": book, "nbgrader": assignment.nbgrader(book, 7), "otter": assignment.otter(book, 7)}
     if planted == "page":
-        code = next(c.source for c in book.cells if "# BEGIN SOLUTION" in c.source)
+        code = next(c.source for c in book.cells if "# BEGIN SOLUTION" in c.source).replace("# BEGIN", "")
         (tmp_path / "deck.html").write_text("<pre>" + code.replace("(", "<b>(</b>") + "</pre>", encoding="utf-8")
     else:
         nbformat.write(made.get(planted, copied), tmp_path / "one.ipynb")
