@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 TESTS ?= tests
+FOLDER ?= notebooks
 
-.PHONY: help run test quick lab colab newest kaggle image lowest browser attack bench notebooks results claims student assignment site slides pdf address constraints clean
+.PHONY: help run test quick lab colab newest kaggle image lowest browser attack bench notebooks results claims student assignment site slides pdf release address constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -30,8 +31,8 @@ quick: .venv/.torch  ## lint, types and the fast tests, five minutes on 2 cores
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright -p . && $(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder -m "not slow"
 
-lab: .venv/.installed  ## JupyterLab on the notebooks
-	$(BIN)/jupyter lab notebooks
+lab: .venv/.installed  ## JupyterLab on the notebooks; FOLDER=build/student: on the students' copies
+	$(BIN)/jupyter lab $(FOLDER)
 
 colab: .venv/.installed  ## every notebook under nbval with the versions that Colab ships, in build/colab
 	$(BIN)/python tools/colab.py
@@ -81,6 +82,9 @@ slides: .venv/.installed  ## reveal.js decks of the notebooks and of the lecture
 
 pdf: .venv/.installed  ## all notebooks as one PDF of lecture notes, in build/diffgauss.pdf
 	$(BIN)/python tools/pdf.py
+
+release: .venv/.installed  ## what a course hands out, in build/release: students' part without answers, instructors' part
+	$(BIN)/python tools/release.py
 
 address: .venv/.installed  ## make address REPO=owner/name: stamp badges, setup cells, README and CITATION.cff
 	$(BIN)/python tools/stamp.py $(REPO)

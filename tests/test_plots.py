@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from PIL import Image
 
-from diffgauss.notebook import plots
+from diffgauss.notebook import plots, widgets
 
 X = np.array([1.0, 2.0, 4.0])
 
@@ -187,6 +187,40 @@ def test_a_diagram_joins_neighbours_and_bends_round_what_is_between():
     assert joined == [*itertools.pairwise(places), (places[0], places[4]), (places[1], places[3])]
     bent = [(arrow.arrowprops or {})["connectionstyle"] != "arc3" for arrow in arrows]
     assert bent == [False] * 5 + [True]  # nothing stands between the first and the last in their row
+
+
+def legend(curves, symbols=0, bars=0):
+    """A figure whose legend names so many curves, symbols and curves with error bars."""
+    fig, ax = plots.figure()
+    for k in range(curves):
+        ax.plot(X, X + k, label=f"curve {k}")
+    for k in range(symbols):
+        ax.plot(X, X + k, "o", label=f"symbol {k}")
+    for k in range(bars):
+        ax.errorbar(X, X + k, X, fmt="o-", label=f"bars {k}")
+    ax.legend()
+    return fig
+
+
+@pytest.mark.parametrize(("drawn", "named"), [((8,), 8), ((6,), 6), ((3, 4, 3), 6)])
+def test_a_legend_of_too_many_curves_is_refused(drawn, named, monkeypatch):
+    monkeypatch.setattr(plots, "display", lambda *_, **__: None)
+    plots.show(legend(5, symbols=3), "Five curves and three symbols.")
+    plots.show(legend(2, bars=3), "Five curves, three with error bars.")
+    with pytest.raises(ValueError, match=f"got a legend of {named} curves; needs at most 5"):
+        plots.show(legend(*drawn), "Too many.")
+
+
+def test_an_animation_and_sliders_refuse_such_a_legend_too(monkeypatch):
+    def draw(ax, value):
+        for k in range(8):
+            ax.plot(X, value * X + k, label=f"{k}")
+        ax.legend()
+
+    with pytest.raises(ValueError, match="got a legend of 8 curves"):
+        plots.animation(draw, [1, 2], "Eight curves.")
+    with pytest.raises(ValueError, match="got a legend of 8 curves"):
+        widgets.explorer(draw, value=[1, 2])
 
 
 @pytest.mark.parametrize("alt", ["", "  \n"])

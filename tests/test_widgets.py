@@ -94,6 +94,12 @@ def test_both_ways_to_show_an_explorer_are_in_its_output(shown, numbered, monkey
     assert widgets.player([b"a", b"b"], {"n": [1, 2]}, width=9, alt="a") != page  # each has its own id
 
 
+@pytest.mark.parametrize("frames", [[], [b"a"] * 5, [b"a"] * 7])
+def test_a_player_needs_a_frame_for_each_position(frames):
+    with pytest.raises(ValueError, match=f"got {len(frames)} frames; needs 6"):
+        widgets.player(frames, {"sigma": [1, 2, 3], "n": ["few", "many"]}, width=9, alt="a")
+
+
 def test_the_player_is_one_short_file_of_plain_javascript():
     assert len(widgets.PAGE.template.splitlines()) <= 80
     assert not re.search(r"src=\"http|import |require|fetch\(", widgets.PAGE.template)

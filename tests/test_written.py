@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import diffgauss as dg
@@ -259,6 +260,38 @@ def test_an_empty_one_is_said_to_be_empty(body, capsys):
 @pytest.mark.parametrize("body, said", [("return x[0]", "gives shape"), ("return nothing", "raised NameError")])
 def test_other_answers_say_what_is_wrong(body, said):
     assert said in written.compared(cell(f"def D_M(x, sigma, y):\n    {body}", "D_M")).line
+
+
+CRASHES = ["return 1 / 0", "raise KeyError('x')", "import sys; sys.exit(0)", "assert False", "return D_M(x, s, y)"]
+
+
+@pytest.mark.parametrize("body", CRASHES)
+def test_a_crash_earns_nothing_and_the_notebook_goes_on(body, capsys):
+    crash = cell(f"def D_M(x, s, y):\n    {body}", "D_M")
+    assert lesson.written(crash) is written.TASKS["D_M"].kernel
+    assert capsys.readouterr().out.startswith("✗ your D_M raised ")
+    for seed in (0, 7):
+        with pytest.raises(AssertionError, match="your D_M raised "):
+            lesson.grade("D_M", seed)
+
+
+def test_what_crashes_on_other_arguments_alone_earns_nothing():
+    """The notebook's own arguments are those of seed 0."""
+    own = written.TASKS["D_M"].draw(np.random.default_rng(0))[0]
+
+    def D_M(x, sigma, y):
+        return cell(RIGHT, "D_M")(x, sigma, y) if np.allclose(x, own) else 1 / 0
+
+    assert lesson.written(D_M) is D_M
+    with pytest.raises(AssertionError, match="your D_M raised ZeroDivisionError"):
+        lesson.grade("D_M", 7)
+
+
+def test_a_cell_that_crashed_before_it_gave_its_function_earns_nothing():
+    with pytest.raises(ZeroDivisionError):
+        exec("def D_M(x, s, y):\n    return x\n1 / 0\ndg.lesson.written(D_M)", {"dg": dg})
+    with pytest.raises(AssertionError, match="D_M was not given to dg.lesson.written"):
+        lesson.grade("D_M", 7)
 
 
 KERNEL = "EmpiricalDenoiser.from_data(np.asarray(y))(x, s)"

@@ -1,6 +1,6 @@
 """Decks for the projector: one for each notebook, and the lecture of 90 minutes.
 
-python tools/decks.py [--out build/slides]
+python tools/decks.py [--student] [--out build/slides]     --student: without answers and solutions
 
 What is on a slide is decided in slides.py, how it looks in site/deck.html.
 The lecture takes the sections that its plan in teaching/README.md names.
@@ -16,6 +16,7 @@ from string import Template
 
 import nbformat
 from slides import Slide, picture, slides, text
+from student import blanked
 from web import ROOT, package
 
 
@@ -51,7 +52,9 @@ def lecture(decks: dict[int, list[Slide]]) -> list[Slide]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "slides", help="folder for the decks")
-    out = parser.parse_args().out
+    parser.add_argument("--student", action="store_true", help="without answers and solutions")
+    options = parser.parse_args()
+    out = options.out
     reveal, mathjax = package("reveal.js"), package("mathjax")
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(reveal / "dist", out / "reveal", ignore=shutil.ignore_patterns("*.map", "*.esm.js", "theme"))
@@ -60,6 +63,7 @@ def main() -> int:
     decks = {}  # file name: title and slides
     for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
+        notebook = blanked(notebook) if options.student else notebook
         decks[path.stem] = notebook.cells[0].source.split("\n")[0].lstrip("# "), slides(notebook)
     parts = {int(stem[:2]): deck for stem, (_, deck) in decks.items()}
     decks = {"lecture": ("A lecture of 90 minutes", lecture(parts))} | decks

@@ -18,13 +18,18 @@ SOLUTION = re.compile(r"^( *)# BEGIN SOLUTION\n.*?^\1# END SOLUTION$", re.DOTALL
 EMPTY = r"\1...  # write this"
 
 
-def student(notebook: NotebookNode) -> NotebookNode:
-    """The notebook without outputs, and a blank line in place of each solution and each fold that is no hint."""
+def blanked(notebook: NotebookNode) -> NotebookNode:
+    """The notebook with a blank line in place of each solution and each fold that is no hint."""
     for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            cell.source = FOLDED.sub(BLANK, cell.source)
-        else:
-            cell.source = SOLUTION.sub(EMPTY, cell.source)
+        folded = cell.cell_type == "markdown"
+        cell.source = FOLDED.sub(BLANK, cell.source) if folded else SOLUTION.sub(EMPTY, cell.source)
+    return notebook
+
+
+def student(notebook: NotebookNode) -> NotebookNode:
+    """The notebook without outputs either."""
+    for cell in blanked(notebook).cells:
+        if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     return notebook
 
@@ -36,7 +41,7 @@ def main() -> int:
     paths = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
     for path in paths:
         write(student(nbformat.read(path, as_version=4)), out / path.name)
-    print(f"{len(paths)} notebooks in {out}")
+    print(f"{len(paths)} notebooks in {out}; make lab FOLDER={out} opens them")
     return 0
 
 

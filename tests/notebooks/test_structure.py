@@ -1,8 +1,11 @@
 """The template of the notebooks: what a reader, a screen reader, nbval and Colab rely on."""
 
 import ast
+import base64
 import copy
+import io
 import json
+import math
 import re
 import subprocess
 import sys
@@ -13,10 +16,11 @@ import nbformat
 import pytest
 import results
 import stamp
-from nbformat.v4 import new_code_cell
+from nbformat.v4 import new_code_cell, new_output
+from PIL import Image
 
 import diffgauss as dg
-from diffgauss.notebook import lesson
+from diffgauss.notebook import lesson, widgets
 
 ROOT = Path(__file__).resolve().parents[2]
 PATHS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -103,6 +107,50 @@ def test_images_have_alt_text(notebook):
     images = sum(shown, [])
     assert len(images) >= 5
     assert all(len(o.metadata["image/png"]["alt"].split()) >= 8 for o in images)
+
+
+def stopped(output):
+    """What keeps an animation or a player from moving: frames that are missing or no pictures, by number."""
+    page = output.get("data", {}).get("text/html", "")
+    if gif := re.search(r"data:image/gif;base64,([^\"]+)", page):
+        frames = getattr(Image.open(io.BytesIO(base64.b64decode(gif[1]))), "n_frames", 1)
+        return [] if frames > 1 else [1]
+    if "diffgauss-player" not in page:
+        return []
+    ((names, listed),) = re.findall(r"names = (.*), frames = (\[.*\]);", page)
+    frames = [base64.b64decode(frame) for frame in json.loads(listed)]
+    wanted = math.prod(map(len, json.loads(names).values()))
+    frames += [b""] * (wanted - len(frames))
+    return [k for k, frame in enumerate(frames) if not frame.startswith(b"\x89PNG") or k >= wanted]
+
+
+def test_players_and_animations_have_their_frames(notebook):
+    moving = [(re.findall(r"widgets\.explorer\(|plots\.animation\(", c.source), c.outputs) for c in code(notebook)]
+    for calls, outputs in moving:
+        pages = [o for o in outputs if "data:image/" in o.get("data", {}).get("text/html", "")]
+        assert len(pages) == len(calls) and not sum(map(stopped, pages), [])
+    assert any(calls for calls, _ in moving)
+
+
+@pytest.mark.parametrize(("change", "found"), [(None, []), ("drop", [5]), ("empty", [2]), ("add", [6])])
+def test_a_player_without_its_frames_is_found(change, found):
+    frame, names = b"\x89PNG", {"sigma": [1, 2, 3], "n": ["few", "many"]}
+    page = widgets.player([frame] * 6, names, width=9, alt="Six.")
+    frames = [frame] * (6 + {"drop": -1, "add": 1}.get(str(change), 0))
+    if change == "empty":
+        frames[2] = b""
+    coded = json.dumps([base64.b64encode(f).decode() for f in frames])
+    page = re.sub(r"frames = \[.*\];", lambda _: f"frames = {coded};", page)
+    assert stopped(new_output("display_data", {"text/html": page})) == found
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_an_animation_of_one_frame_is_found(frames):
+    first, *rest = (Image.new("L", (8, 8), 60 * k) for k in range(frames))
+    buffer = io.BytesIO()
+    first.save(buffer, format="gif", save_all=True, append_images=rest)
+    page = f'<img src="data:image/gif;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+    assert stopped(new_output("display_data", {"text/html": page})) == ([1] if frames == 1 else [])
 
 
 def test_title_neighbours_and_card(path, notebook):

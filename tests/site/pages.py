@@ -15,10 +15,14 @@ ROOT = Path(__file__).resolve().parents[2]
 SHOTS = ROOT / "build" / "site-shots"
 LOADED = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src"}
 ELSEWHERE = re.compile(r"(?:https?:)?//")
+PLACEHOLDER = re.compile(
+    r"\bOWNER\b(?:/REPO\b)?|/REPO\b|\bYOUR[-_/]\w+|<your[- ]\w+|\b(?:TODO|TBD|FIXME|XXX)\b|[Ll]orem ipsum"
+)
+"""What stands for something that is not written yet."""
 
 
 def faults(folder: Path) -> list[str]:
-    """Images without alt text, links to no page or anchor, and whatever a page loads from another address."""
+    """Images without alt text, links to no page or anchor, placeholders, and what is loaded from elsewhere."""
     soups = {
         path: BeautifulSoup(path.read_bytes(), "html.parser")
         for path in sorted(folder.resolve().rglob("*.html"))
@@ -27,6 +31,7 @@ def faults(folder: Path) -> list[str]:
     anchors = {path: {str(tag["id"]) for tag in soup.find_all(id=True)} for path, soup in soups.items()}
     found = []
     for path, soup in soups.items():
+        found += [f"{path.name}: placeholder: {text}" for text in PLACEHOLDER.findall(soup.get_text())]
         for image in soup.find_all("img"):
             if not str(image.get("alt", "")).strip():
                 found.append(f"{path.name}: no alt text: {str(image)[:100]}")

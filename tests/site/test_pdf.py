@@ -25,6 +25,17 @@ def test_a_notebook_is_printed_with_its_pictures_and_answers(printed):
     assert sum(len(page.images) for page in reader.pages) >= 5
 
 
+def test_students_get_it_without_answers_and_solutions(site, printed):
+    (hidden,) = pdf.pages(site, [NAMES[1]], student=True)
+    whole, blank = (
+        "\n".join(page.extract_text() for page in PdfReader(io.BytesIO(part)).pages)
+        for part in (printed[NAMES[1]], hidden)
+    )
+    for answer in ("END SOLUTION", "It returns the nearest training image"):
+        assert answer in whole and answer not in blank
+    assert "write this" in blank and "Your answer" in blank and blank.count("Hint") == whole.count("Hint")
+
+
 def test_the_parts_are_bound_in_order_with_an_outline(printed):
     reader = PdfReader(io.BytesIO(pdf.bound(printed)))
     one = len(PdfReader(io.BytesIO(printed[NAMES[1]])).pages)

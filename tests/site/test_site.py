@@ -48,6 +48,8 @@ def test_no_missing_alt_no_dead_link_nothing_from_elsewhere(site):
         ('<img src="a.png">', "no alt text"),
         ('<img src="a.png" alt=" ">', "no alt text"),
         ('<img src="b.png" alt="b">', "not there"),
+        ("<p>git clone OWNER/REPO</p>", "placeholder: OWNER/REPO"),
+        ("<p>The address is TODO.</p>", "placeholder: TODO"),
         ('<a href="gone.html">x</a>', "dead link: gone.html"),
         ('<a href="two.html#gone">x</a>', "dead link: two.html#gone"),
         ('<script src="https://cdn.example/x.js"></script>', "elsewhere: https://cdn.example/x.js"),

@@ -12,7 +12,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import DisplayHandle, display
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 from PIL import Image
 from tqdm.auto import tqdm
@@ -25,6 +27,9 @@ COLORS = {
 
 DPI = 100
 """Pixels an inch on the page; a picture has twice as many, for screens that show them."""
+
+CURVES = 5
+"""The most curves that a legend names: more are hard to tell apart. Symbols without a line do not count."""
 
 _STYLE = mpl.rc_params_from_file(str(Path(__file__).with_name("style.mplstyle")), use_default_template=False)
 
@@ -40,13 +45,25 @@ def show(fig: Figure, alt: str, *, paper: str = "", **where: Any) -> None:
     """Put the figure into the notebook with its description for those who cannot see it.
 
     paper: the figures of Li et al. (2024) whose counterpart it is, such as "F2 F3", for RESULTS.md; where:
-    for IPython's display, see ``Live``. Raises ValueError for an empty alt.
+    for IPython's display, see ``Live``. Raises ValueError for an empty alt, and as ``legible`` does.
     """
     if not alt.strip():
         raise ValueError("got an empty alt text; needs a sentence that says what the figure shows")
+    legible(fig)
     width, height = (round(DPI * inches) for inches in fig.get_size_inches())
     about: dict[str, Any] = {"alt": alt, "width": width, "height": height} | ({"paper": paper} if paper else {})
     display({"image/png": png(fig), "text/plain": alt}, raw=True, metadata={"image/png": about}, **where)
+
+
+def legible(fig: Figure) -> None:
+    """Raise ValueError where a legend names more than ``CURVES`` curves."""
+    for legend in filter(None, (ax.get_legend() for ax in fig.axes)):
+        drawn = [h for h in legend.legend_handles if isinstance(h, Line2D | LineCollection)]
+        curves = [h for h in drawn if isinstance(h, LineCollection) or h.get_linestyle() != "None"]
+        if len(curves) > CURVES:
+            raise ValueError(
+                f"got a legend of {len(curves)} curves; needs at most {CURVES}: write names beside curves (ax.text)"
+            )
 
 
 class Live:
@@ -81,7 +98,7 @@ def animation(
     """Put a GIF of draw(ax, frame) for each frame into the notebook, over and over, with its description.
 
     size: inches; seconds: of each frame; rest: more of them for the last. All frames share one palette, so that
-    nothing flickers. Raises ValueError for an empty alt and for fewer than two frames.
+    nothing flickers. Raises ValueError for an empty alt, for fewer than two frames, and as ``legible`` does.
     """
     if not alt.strip() or len(frames) < 2:
         raise ValueError(f"got {len(frames)} frames and alt {alt!r}; needs at least 2 and a sentence")
@@ -89,6 +106,7 @@ def animation(
     for frame in tqdm(frames, "frames", leave=False):
         fig, ax = figure(size=size)
         draw(ax, frame)
+        legible(fig)
         pictures.append(_drawn(fig, DPI))
     palette = _compact(pictures[-1])
     whole = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]

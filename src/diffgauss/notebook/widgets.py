@@ -5,6 +5,7 @@ import hashlib
 import html
 import itertools
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from string import Template
@@ -14,7 +15,7 @@ import ipywidgets
 from IPython.display import Image, display
 from tqdm.auto import tqdm
 
-from diffgauss.notebook.plots import DPI, figure, png
+from diffgauss.notebook.plots import DPI, figure, legible, png
 
 PAGE = Template(Path(__file__).with_name("player.html").read_text(encoding="utf-8"))
 
@@ -40,7 +41,8 @@ def explorer(
     """One slider for each keyword (name → its values, shown as given) over the frames draw(ax, *values).
 
     Every combination is drawn once, now; moving a slider only shows another picture. size: inches; alt: what the
-    pictures show, for those who cannot see them. Raises ValueError where a slider has fewer than two values.
+    pictures show, for those who cannot see them. Raises ValueError where a slider has fewer than two values, and
+    as ``plots.legible`` does.
     """
     for name, values in options.items():
         if len(values) < 2:
@@ -49,6 +51,7 @@ def explorer(
     for values in tqdm(list(itertools.product(*options.values())), "frames", leave=False):
         fig, ax = figure(size=size)
         draw(ax, *values)
+        legible(fig)
         frames[values] = png(fig, scale=1.0)  # there may be many
     sliders = {
         name: ipywidgets.SelectionSlider(
@@ -72,7 +75,11 @@ def player(frames: Sequence[bytes], options: Mapping[str, Sequence[Any]], *, wid
     """HTML with a slider for each name over PNG frames, the last name varying fastest; width: in CSS pixels.
 
     It holds all that it needs. Where scripts do not run, as on GitHub, it is the first frame.
+    Raises ValueError unless there is one frame for each combination of values.
     """
+    wanted = math.prod(map(len, options.values()))
+    if len(frames) != wanted:
+        raise ValueError(f"got {len(frames)} frames; needs {wanted}, one for each position of the sliders")
     coded = [base64.b64encode(frame).decode() for frame in frames]
     names = {name: [str(value) for value in values] for name, values in options.items()}
     return PAGE.substitute(

@@ -40,7 +40,7 @@ def compared(function: Callable, seed: int = 0) -> Found:
         got = _flat(answer)
     except NotImplementedError:
         return Found("empty", f"{name} is not written yet")
-    except Exception as error:  # whatever a reader's code raises is an answer that is not right yet
+    except (Exception, SystemExit) as error:  # whatever a reader's code raises is an answer that is not right yet
         return Found("wrong", f"your {name} raised {type(error).__name__}: {error}")
     if got.shape != want.shape:
         return Found("wrong", f"your {name} gives shape {got.shape}; {task.name} gives {want.shape}")
