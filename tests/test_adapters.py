@@ -1,5 +1,6 @@
 """Networks of others: exact denoisers come back from each parametrisation, and what is wrong is said."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -283,7 +284,8 @@ def small(**more):
     torch.manual_seed(0)
     return diffusers.UNet2DModel(
         sample_size=8, in_channels=1, out_channels=1, layers_per_block=1, block_out_channels=(8, 16),
-        norm_num_groups=4, down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"), **more,
+        norm_num_groups=4, down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"), **more,
     )  # fmt: skip
 
 
@@ -385,3 +387,24 @@ def test_the_shipped_networks_of_diffusers_are_as_good_as_ours(kind):
         assert theirs.value == pytest.approx(mine.value, abs=0.1)
     with pytest.raises(ValueError, match="kind = '.*' fits"):
         dg.from_torch(D.net.host.module, "x0", D.schedule, images=images)
+
+
+ONE_CORE = """
+import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import jax, torch, diffgauss as dg
+class Net(torch.nn.Conv2d):
+    def forward(self, x, t):
+        return super().forward(x)
+D = dg.from_torch(Net(3, 3, 3, padding=1))
+x = jax.random.normal(jax.random.key(0), (64, 32, 32, 3))
+for _ in range(5):
+    x = D(x, 1.0) + 0 * dg.sample(D, x, dg.karras_sigmas(6))
+print(float(abs(x).max()) > 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot keep a process to one core")
+def test_it_does_not_hang_where_there_is_one_core():
+    """As it did while the arguments of a call went through the device."""
+    run = subprocess.run([sys.executable, "-c", ONE_CORE], capture_output=True, text=True, timeout=120)
+    assert run.stdout.strip() == "True", run.stderr

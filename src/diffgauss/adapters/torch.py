@@ -114,10 +114,8 @@ class _Host:
             return self.back(pull(self.tensor(d))[0])
 
     def tensor(self, a: Any) -> Any:
-        """An array of JAX as a tensor on the module's device, on a processor without a copy."""
-        torch = _torch()
-        tensor = torch.from_dlpack(a) if isinstance(a, jax.Array) else torch.from_numpy(np.array(a))
-        return tensor.to(self.device)
+        """An array as a tensor on the module's device; a copy, since what XLA lends cannot be written."""
+        return _torch().from_numpy(np.array(a)).to(self.device)
 
     @staticmethod
     def back(tensor: Any) -> np.ndarray:
@@ -143,10 +141,17 @@ def _(host, primals, tangents):
     return _call(host, *primals), sum(along[1:], along[0])
 
 
-def _on_host(x, t, *d, host, wrt, transposed):
+def _on_host(ctx, *operands, host, wrt, transposed):
+    """The call of torch in a compiled program, with its operands as arrays of numpy.
+
+    ``jax.pure_callback`` would put them on the device first, which waits for a thread that may be the one that
+    waits: with a single core it hangs (jax issue 24255).
+    """
     compute = host.forward if wrt is None else partial(host.along, wrt=wrt, transposed=transposed)
-    like = t if wrt == 1 and transposed else x
-    return jax.pure_callback(compute, jax.ShapeDtypeStruct(like.shape, like.dtype), x, t, *d)
+    results, *_ = mlir.emit_python_callback(
+        ctx, lambda *arrays: (compute(*arrays),), None, operands, ctx.avals_in, ctx.avals_out, has_side_effect=False
+    )
+    return results
 
 
 def _transpose(g, x, t, d, **params):
@@ -169,7 +174,7 @@ def _batched(arrays, axes, **params):
 
 network_p.def_impl(jax.jit(network_p.bind, static_argnames=("host", "wrt", "transposed")))
 network_p.def_abstract_eval(lambda x, t, *d, host, wrt, transposed: t if wrt == 1 and transposed else x)
-mlir.register_lowering(network_p, mlir.lower_fun(_on_host, multiple_results=False))
+mlir.register_lowering(network_p, _on_host)
 ad.primitive_transposes[network_p] = _transpose
 batching.primitive_batchers[network_p] = _batched
 

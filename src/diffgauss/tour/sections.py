@@ -142,8 +142,7 @@ def _curve(case: Case, gauss: float) -> list[Picture]:
     chunks = np.array_split(case.losses, min(64, len(case.losses)))
     means = [float(chunk.mean()) for chunk in chunks]
     fig, ax = plots.figure(size=(5.0, 3.4))
-    steps = np.cumsum([len(chunk) for chunk in chunks])
-    plots.curves(steps, {"$D_θ$": means, "$D_G$": np.full(len(means), gauss)}, ax=ax)
+    plots.curves(np.cumsum([*map(len, chunks)]), {"$D_θ$": means, "$D_G$": np.full(len(means), gauss)}, ax=ax)
     ax.set(xlabel="training step", ylabel="loss", yscale="log")
     said = f"Training loss of the network, from {means[0]:.2f} to {means[-1]:.2f}, and the loss of D_G."
     look = (
