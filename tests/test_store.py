@@ -60,7 +60,8 @@ def test_the_registry_is_that_of_the_files(tmp_path):
     written = (tmp_path / "data" / "registry.txt").read_text(encoding="utf-8")
     assert written == store.REGISTRY.read_text(encoding="utf-8"), "needs `diffgauss zoo index`"
     assert sum(path.endswith(".gz") for path in store.registry()) == 4
-    assert set(store.names()) == {"fashion-mnist"} | {p.stem for p in (ROOT / "data" / "zoo").glob("*.safetensors")}
+    nets = {p.stem for p in (ROOT / "data" / "zoo").glob("*.safetensors")}
+    assert set(store.names()) == {"fashion-mnist", "diffusers"} | nets
 
 
 def test_what_is_asked_for_is_fetched_once_and_nothing_else(alone, server):
@@ -70,6 +71,16 @@ def test_what_is_asked_for_is_fetched_once_and_nothing_else(alone, server):
     assert store.path(SMALL) == store.find(SMALL) == path and server.asked == [SMALL] and left(alone) == [SMALL]
     path.write_bytes(b"damaged since")
     assert store.whole(store.path(SMALL), SMALL) and server.asked == [SMALL, SMALL]
+
+
+def test_a_folder_is_fetched_whole(alone, server):
+    name = "diffusers/sneaker-v"
+    wanted = [path for path in store.registry() if path.startswith(name)]
+    assert store.tree(name) == alone / name and left(alone) == sorted(server.asked) == sorted(wanted)
+    (alone / wanted[0]).unlink()
+    assert store.tree(name) == alone / name and server.asked == [*wanted, wanted[0]]
+    with pytest.raises(FileNotFoundError, match="diffusers/sneaker is not shipped; needs a folder that"):
+        store.tree("diffusers/sneaker")
 
 
 def test_a_named_folder_comes_before_the_checkout_and_that_before_the_cache(alone, server, tmp_path, monkeypatch):
@@ -199,7 +210,7 @@ def test_a_file_without_a_checksum_is_found(alone, monkeypatch, tmp_path):
     [
         ([], 2, "needs one or more names, or --all"),
         (["n64", "--all"], 2, "needs one or more names"),
-        (["n65"], 1, "got 'n65'; the store has fashion-mnist,"),
+        (["n65"], 1, "got 'n65'; the store has diffusers, fashion-mnist,"),
     ],
 )
 def test_what_fetch_refuses(alone, arguments, status, message):

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 import diffgauss as dg
 from diffgauss import cli
+from diffgauss.data import store
 from diffgauss.tour import bias, page, sections, training
 from diffgauss.tour.case import Case
 
@@ -101,6 +102,32 @@ def test_a_tour_of_a_folder(tmp_path):
         for value, low, high in map(numbers, (cell.replace(" to ", " ") for cell in scores[name][2:])):
             assert low <= value <= high <= 1 and math.isfinite(low)
     assert ["training steps", "96"] in settings and ["images", "shapes"] in settings
+
+
+@pytest.mark.slow
+def test_a_tour_of_a_network_of_diffusers(tmp_path):
+    pytest.importorskip("diffusers", reason="needs diffgauss[torch]")
+    images = np.concatenate([dg.zoo.data("sneaker-n3000")[:400], dg.zoo.held_out("sneaker-n3000")[:60]])
+    np.save(tmp_path / "sneakers.npy", images)
+    model = ["--model", str(store.tree("diffusers/sneaker-v"))]
+    done = subprocess.run([*COMMAND, "sneakers.npy", *model], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and "the analysis takes about" in done.stdout, done.stderr
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert faults(text) == [] and [t for tag, t in page.texts if tag == "h2"] == TITLES
+    assert "read from a folder" in text and "trained elsewhere" in text and "Training loss" not in text
+    assert sum(tag == "img" for tag, _ in page.tags) == 10  # all but the curve of training
+    for wrong, said in (
+        (["--size", "32"], "needs (side, side, channels) = (28, 1)"),
+        (["--label", "3"], "label = 3 for a model with no classes"),
+    ):
+        refused = subprocess.run(
+            [*COMMAND, "sneakers.npy", *model, *wrong, "--out", "other.html"],
+            cwd=tmp_path, capture_output=True, text=True,
+        )  # fmt: skip
+        assert refused.returncode == 1 and said in refused.stderr and refused.stderr.count("\n") == 1, (
+            refused.stderr
+        )
 
 
 @pytest.mark.slow

@@ -84,7 +84,7 @@ def source() -> str:
 
 
 def turn(later: int = 0) -> set[Path]:
-    """The notebooks that a run of the tests takes in this environment: every fifth of nine, about two.
+    """The notebooks that a run of the tests takes in this environment: every fifth of ten, about two.
 
     The number of commits, and so many later, says which, so that five commits in a row cover all. COLAB=all in the
     environment: all.

@@ -58,7 +58,7 @@ class Kind(NamedTuple):
 
 def kinds() -> dict[str, Kind]:
     return {
-        "newest": Kind(13, [], range(1, 10)),
+        "newest": Kind(13, [], range(1, 11)),
         "kaggle": Kind(12, ["numpy==2.0.2", "ipywidgets==8.1.5"], range(1, 4)),
         "lowest": Kind(11, bounds(), range(0)),
     }
