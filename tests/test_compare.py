@@ -53,6 +53,20 @@ def test_each_number_is_that_of_its_measure(sets, found):
     assert found.r2_linear.value == pytest.approx(found.r2_gaussian.value, abs=0.15)  # its nearest matrix is D_G's
 
 
+def test_the_alignment_of_D_G_is_one_and_that_of_another_law_is_not(sets):
+    images, held_out, _ = sets
+    D_G, other = dg.GaussianDenoiser.from_data(images), dg.GaussianDenoiser.from_data(images[:, ::-1].copy())
+    for sigma in (2.0, 0.2):
+        ask = D_G, held_out, sigma, KEY
+        assert compare._alignment(D_G, *ask).value == pytest.approx(1, abs=1e-5)
+        assert compare._alignment(other, *ask).high < (0.95 if sigma > 1 else 0.999)  # at low σ both are near 1
+    assert compare._alignment(Partial(_nothing), D_G, held_out, 1.0, KEY).value == 0
+
+
+def _nothing(x, sigma):
+    return 0 * x
+
+
 def test_half_way_to_the_memory_is_at_one_half(sets):
     images, held_out, _ = sets
     D_G, D_M = dg.GaussianDenoiser.from_data(images), dg.EmpiricalDenoiser.from_data(images)
@@ -70,7 +84,7 @@ def test_half_way_to_the_memory_is_at_one_half(sets):
 def test_the_table_and_the_figure_have_what_was_measured(found):
     table = found.table()
     assert all(name in table for name in ("skill", "excess", "position", "linearity", "linear_distance", "pull"))
-    assert "copies: 0%" in table and len(found.figure().axes) == 6
+    assert "copies: 0%" in table and len(found.figure().axes) == 7
 
 
 def test_an_interrupted_call_goes_on_and_ends_at_the_same_record(sets, found, tmp_path, monkeypatch):

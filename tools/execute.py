@@ -230,10 +230,10 @@ def names(node: ast.AST, context: type) -> set[str]:
 
 def size(paths: set[str]) -> str:
     """What the files of the store weigh, in a card's words."""
-    files_of = {kind: [p for p in paths if p.startswith(kind)] for kind in ("fashion-mnist", "zoo")}
-    images, nets = (sum(store.registry()[p][1] for p in found) / 1e6 for found in files_of.values())
+    weighs = {path: store.registry()[path][1] / 1e6 for path in paths}
+    images = sum(weight for path, weight in weighs.items() if path.startswith("fashion-mnist"))
+    nets, count = sum(weighs.values()) - images, sum(path.endswith(".safetensors") for path in paths)
     parts = [f"{images:.1f} MB of images"] if images else []
-    count = len(files_of["zoo"])
     parts += [f"{nets:.1f} MB of {count} network{'s' * (count > 1)}"] if count else []
     return " and ".join(parts) + ", downloaded once unless you work in a clone of the repository"
 

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,8 @@ from diffgauss.denoisers.gaussian import GaussianDenoiser
 from diffgauss.distill import distill
 from diffgauss.estimate import Estimate, bootstrap
 from diffgauss.measures.agreement import sample_r2
-from diffgauss.measures.bias import LinearDistance, excess, linear_distance, position, pull, skill
+from diffgauss.measures.bias import excess, linear_distance, position, pull, skill
 from diffgauss.measures.distance import digests, generalization
-from diffgauss.measures.jacobian import jacobian_svd, subspace_alignment
 from diffgauss.measures.linearity import linearity
 from diffgauss.notebook import plots
 from diffgauss.ode import sample
@@ -35,8 +35,9 @@ from diffgauss.schedule import karras_sigmas
 LEVELS = (4.07, 1.50, 0.470, 0.117)
 """Where D_G, D_M and networks differ."""
 
-WIDE, RANK, STEPS, BLOCK = 12288, 1024, 18, 50
-"""From so many numbers an image D_G has so many components; levels of the sampler, and samples at a time."""
+WIDE, RANK, STEPS, BLOCK, PAIRS = 12288, 1024, 18, 50, 1024
+"""From so many numbers an image D_G has so many components; levels of the sampler, samples at a time, and noisy
+images a level for D_L."""
 
 FITTED, EACH = 1024, 5
 """The widest images for which ``linear_distance`` is fitted, and held-out images it needs for each number."""
@@ -44,18 +45,18 @@ FITTED, EACH = 1024, 5
 MANY = 10000
 """From so many images D_M is the screened one on a processor, which is faster at low levels."""
 
-ALIGNED, POINTS = 8, 8
-"""Singular vectors of the Jacobian, and noisy held-out images at which it is taken."""
+ALIGNED, POINTS = 32, 16
+"""Leading components along which the Jacobian is taken, and noisy held-out images at which."""
 
 
 @dataclass(frozen=True)
 class Comparison:
     """What ``compare`` measured, {σ: estimate} for what has levels. Empty or None: not asked for, or not possible.
 
-    images, held_out: how many; alignment: the mean squared cosine of the angles between the 8 leading right
-    singular vectors of the Jacobian and the 8 leading components of the images; linear_distance: the mean square,
-    which may be negative; r2_*: agreement of samples with those of D_G, D_M and D_L from the same noise; memorized:
-    the share of samples that are copies.
+    images, held_out: how many; alignment: the cosine between the Jacobian of D and the matrix of D_G along the 32
+    leading components, 1 for D_G (singular vectors themselves are arbitrary where singular values are nearly
+    equal, as at low σ); linear_distance: the mean square, which may be negative; r2_*: agreement of samples with
+    those of D_G, D_M and D_L from the same noise; memorized: the share of samples that are copies.
     """
 
     images: int
@@ -87,8 +88,11 @@ class Comparison:
     def figure(self) -> plots.Figure:
         """A panel for each measure that has levels, over σ, with intervals and the values that mean something."""
         names = [name for name in MEASURES if getattr(self, name)]
-        fig, axes = plots.figure(1, len(names), size=(2.4 * len(names), 2.6))
-        for ax, name in zip(np.atleast_1d(axes), names, strict=True):
+        rows = -(-len(names) // 4)
+        fig, axes = plots.figure(rows, 4, size=(8.8, 2.4 * rows))
+        for ax in axes.flat[len(names) :]:
+            ax.remove()
+        for ax, name in zip(axes.flat, names, strict=False):
             found = getattr(self, name)
             y, low, high = np.array([v if isinstance(v, tuple) else (v,) * 3 for v in found.values()]).T
             ax.errorbar(list(found), y, (y - low, high - y), fmt="o-", ms=4, capsize=2, color=plots.COLORS["D_θ"])
@@ -110,14 +114,11 @@ def shares(
     key: Array,
 ) -> dict[str, Callable[[], Estimate]]:  # fmt: skip
     """Skill and excess on held-out images x0, position on training images own, each when it is asked for."""
-
-    def noisy():
-        return own + np.float32(sigma) * jax.random.normal(jax.random.fold_in(key, 1), own.shape)
-
+    noise = jax.random.normal(jax.random.fold_in(key, 1), own.shape)
     return {
         "skill": lambda: skill(D, D_G, x0, sigma, key=key),
         "excess": lambda: excess(D, D_G, x0, sigma, key=key),
-        "position": lambda: position(D, D_G, D_M, noisy(), sigma),
+        "position": lambda: position(D, D_G, D_M, own + np.float32(sigma) * noise, sigma),
     }
 
 
@@ -153,8 +154,7 @@ def compare(
     D_G = GaussianDenoiser.from_data(train, rank=min(RANK, len(train) - 1) if d >= WIDE else None)
     screened = len(train) >= MANY and jax.default_backend() == "cpu"
     D_M = (ScreenedDenoiser if screened else EmpiricalDenoiser).from_data(train)
-    x0, own = test[:seen], train[:seen]
-    smooth = _differentiable(D, x0[:1])
+    x0, own, smooth = test[:seen], train[:seen], _differentiable(D, test[:1])
     tasks: dict[str, Callable] = {}
     for i, s in enumerate(levels):
         at = jax.random.fold_in(key, i)
@@ -163,7 +163,8 @@ def compare(
         if smooth:
             tasks[f"alignment {s}"] = lambda s=s, at=at: _alignment(D, D_G, test, s, at)
         if d <= FITTED and len(test) >= EACH * d:
-            tasks[f"linear_distance {s}"] = lambda s=s, at=at: _distance(D, D_G, test, s, at)
+            fit = partial(linear_distance, D, D_G, test, s, key=at, samples=max(2048, 5 * d // 2), groups=4)
+            tasks[f"linear_distance {s}"] = fit
         if other is not None:
             tasks[f"pull {s}"] = lambda s=s, at=at: pull(D, other, D_G, x0, s, key=at)
     tasks["samples"] = lambda: _samples(D, D_G, D_M, train, test, samples, key)
@@ -194,10 +195,6 @@ def _linearity(D, test, sigma, key, mean) -> float:
     return float(linearity(D, x[:100], x[100:], sigma, mean=mean))
 
 
-def _distance(D, D_G, test, sigma, key) -> LinearDistance:
-    return linear_distance(D, D_G, test, sigma, key=key, samples=max(2048, 5 * test[0].size // 2), groups=4)
-
-
 def _differentiable(D, x) -> bool:
     """Whether D has a reverse derivative."""
     try:
@@ -208,11 +205,27 @@ def _differentiable(D, x) -> bool:
 
 
 def _alignment(D, D_G, test, sigma, key) -> Estimate:
-    k, b = min(ALIGNED, len(D_G.lam)), min(POINTS, len(test))
+    """⟨Jᵀu_j, W_G u_j⟩ summed over the leading components, over the root of the two sums of squares."""
+    b = min(POINTS, len(test))
     x = test[:b] + np.float32(sigma) * jax.random.normal(jax.random.fold_in(key, 3), (b, *test.shape[1:]))
-    V = np.asarray(jacobian_svd(D, x, sigma, k, key=jax.random.fold_in(key, 4))[1])
-    found = np.asarray(subspace_alignment(np.asarray(D_G.U)[:, :k], V))
+    U = D_G.U[:, :ALIGNED].T
+    along = np.asarray(_products(D, x, sigma, U), np.float64)
+    shrunk = np.asarray(D_G.lam[: len(U)] / (D_G.lam[: len(U)] + sigma**2), np.float64)
+    dot = shrunk @ np.einsum("kbd,kd->kb", along, np.asarray(U, np.float64))
+    size = np.sqrt((shrunk**2).sum() * (along**2).sum((0, 2)))
+    found = dot / np.maximum(size, 1e-30)
     return bootstrap(lambda rows: found[rows].mean(-1), b)
+
+
+@jax.jit
+def _products(D, x, sigma, U):
+    """Jᵀu of each row u of U at each x: (k, b, d), in reverse mode alone."""
+    pull = jax.vjp(lambda x: D(x, sigma), x)[1]
+
+    def along(u):
+        return pull(jnp.broadcast_to(u.reshape(1, *x.shape[1:]), x.shape))[0].reshape(len(x), -1)
+
+    return jax.lax.map(along, U)
 
 
 def levels_of(D: Denoiser) -> tuple[float, float]:
@@ -238,7 +251,7 @@ def _samples(D, D_G, D_M, train, test, k, key) -> dict:
         "memorized": generalization(net, train).memorized,
     }
     rank = max(1, min(256, len(D_G.lam), len(test) // 10))
-    D_L = distill(D, test, grid, key=key, samples=2048, base=D_G, rank=rank)
+    D_L = distill(D, test, grid, key=key, samples=PAIRS, base=D_G, rank=rank)
     return found | {"r2_linear": sample_r2(drawn(D_L), net, mean=mean)}
 
 
@@ -277,7 +290,7 @@ def _forecast(D, x0, levels, left, samples) -> str:
     begin = time.perf_counter()
     jax.block_until_ready(apply(D, x, level))
     each = (time.perf_counter() - begin) / len(x)
-    calls = left * 2 * len(x0) + samples * (2 * STEPS - 1) + 2048 * STEPS
+    calls = left * 2 * len(x0) + samples * (2 * STEPS - 1) + PAIRS * STEPS
     return f"{left} numbers, about {max(1, round(each * calls / 60))} min for the calls of D alone"
 
 
