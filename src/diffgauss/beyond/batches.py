@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -34,7 +35,8 @@ def in_threads(f: Callable[[Any, Any, Any], Any], D: Any, x: Any, sigma: Any, at
     """
     n = min(cores(), len(x) // at_least)
     traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((D, x, sigma)))
-    if n < 2 or traced or jax.config.jax_enable_x64 or jax.device_count() > 1 or jax.default_backend() != "cpu":
+    whole = n < 2 or traced or jnp.zeros(()).dtype != jnp.float32
+    if whole or jax.device_count() > 1 or jax.default_backend() != "cpu":
         return f(D, x, sigma)
     rows = np.minimum(np.arange(-(-len(x) // n) * n), len(x) - 1).reshape(n, -1)
     levels = np.asarray(sigma)[rows] if np.ndim(sigma) else [sigma] * n

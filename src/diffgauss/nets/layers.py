@@ -1,6 +1,7 @@
 """What a U-Net is made of: pure functions of images (b, h, w, c), and the modules that hold its weights."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,7 @@ def convolution(x: Float[Array, " b h w i"], kernel: Float[Array, " k k i o"]) -
     return _convolve(columns, flat, ((0, 0), (half, half)))
 
 
-def _convolve(x, kernel, pad="SAME"):
+def _convolve(x, kernel, pad: Any = "SAME"):
     return jax.lax.conv_general_dilated(x, kernel, (1, 1), pad, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
