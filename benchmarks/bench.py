@@ -33,7 +33,7 @@ def main() -> None:
         i.write()
         with worker.started(python, Path(name), why) as peers:
             rows = parts.empirical(s, i, peers) + parts.growing(s, i)
-            rows += parts.sampler(s, i, peers) + parts.gaussian(s, i)
+            rows += parts.sampler(s, i, peers) + parts.gaussian(s, i) + parts.distillation(s, i)
     t = train.QUICK if options.quick else train.TrainSettings()
     rows += train.training(t, python, why)[0]
     threads = {"threads": cores(), "torch threads": peers.threads}

@@ -12,17 +12,19 @@ import diffgauss as dg
 
 @dataclass(frozen=True)
 class Settings:
-    """Sizes of the inputs; rounds: how often each candidate has its turn."""
+    """Sizes of the inputs; distilled: levels, of so many pairs each; rounds: how often a candidate has its turn."""
 
     points: int = 60_000
     batch: int = 256
     sampler_batch: int = 64
     levels: int = 18
     sizes: tuple[int, ...] = (1_000, 4_000, 16_000, 60_000)
+    distilled: int = 10
+    pairs: int = 16_384
     rounds: int = 7
 
 
-QUICK = Settings(points=4_000, batch=64, sampler_batch=16, sizes=(1_000, 4_000), rounds=3)
+QUICK = Settings(points=4_000, batch=64, sampler_batch=16, sizes=(1_000, 4_000), distilled=1, pairs=2_048, rounds=3)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from inputs import Inputs, Settings
 from reference import empirical64, products, products_in_blocks, solve, solve64
 from report import Row, ratio
-from timing import in_turns, seconds
+from timing import cores, in_turns, seconds
 from worker import Peers
 
 import diffgauss as dg
@@ -166,4 +166,21 @@ def gaussian(s: Settings, i: Inputs) -> list[Row]:
         ratio("D_G", f"dense float32 solves in jax / D_G, at {n} levels", times, "jax solves", "D_G"),
         ratio("D_G", f"dense float64 solves in numpy / D_G, at {n} levels", times, "numpy solves", "D_G"),
         ratio("D_G", "building D_G / one dense float64 solve in numpy", times, "build", "numpy solve"),
+    ]
+
+
+def distillation(s: Settings, i: Inputs) -> list[Row]:
+    """Closed-form distillation of a network of the zoo with default arguments, against the calls of it alone."""
+    D, sigmas, key = dg.zoo.load("n60000"), dg.karras_sigmas(s.distilled), jax.random.key(0)
+    x = jnp.asarray(i.points[:256])
+    held = s.pairs // 5  # pairs that choose the ridge have calls of their own
+    calls = [(x, sigma) for sigma in sigmas for _ in range(-(-(s.pairs - held) // 256) + -(-held // 256))]
+    times = in_turns({
+        "distill": turn(lambda: dg.distill(D, i.points, sigmas, key=key, samples=s.pairs, base=i.D_G).W),
+        "calls": turn(at_levels(lambda x, sigma: dg.apply(D, x, sigma), calls)),
+    }, min(s.rounds, 3))  # fmt: skip
+    what = f"n60000 at {s.distilled} level(s), {s.pairs} pairs each"
+    return [
+        Row("distillation", f"{what}, on {cores()} core(s)", times["distill"], "s", goal=("≤", 60)),
+        ratio("distillation", f"{what} / its {len(calls)} calls of the network", times, "distill", "calls"),
     ]

@@ -1,3 +1,5 @@
+import threading
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,7 +8,7 @@ from conftest import float64
 from hypothesis import given, strategies as st
 
 import diffgauss as dg
-from diffgauss.beyond import screen
+from diffgauss.beyond import batches, screen
 
 
 def clusters(seed, n=48, d=6):
@@ -130,6 +132,59 @@ def test_far_queries_hardly_any_noise_and_its_derivative():
         np.testing.assert_allclose(D(jnp.asarray(x), sigma), want, atol=atol)
         along = jax.jvp(lambda x, s: D(x, s), (jnp.asarray(x), sigma), (jnp.ones_like(x), 1.0))[1]
         assert np.isfinite(along).all()
+
+
+@pytest.mark.parametrize("b, levels", [(96, False), (97, False), (131, True)])
+@pytest.mark.parametrize("dense", [1.0, 0.0], ids=["screened", "scanned"])
+def test_cores_that_share_a_batch_change_nothing(b, levels, dense, monkeypatch):
+    """Three threads give what one call gives, whether or not the batch divides, with one level or one for each.
+
+    Not to the bit: a product of fewer rows may add its terms in another order.
+    """
+    y, rng = clusters(3, n=512)
+    D = dg.ScreenedDenoiser.from_data(y, ranks=(2, 4), block=8, dense=dense)
+    x = jnp.asarray(y[rng.integers(0, 512, b)] + 0.1 * rng.standard_normal((b, 6)), jnp.float32)
+    sigma = jnp.asarray(np.geomspace(0.05, 0.2, b), jnp.float32) if levels else 0.1
+    found, threads = [], []
+    for cores in (1, 3):
+        monkeypatch.setattr(batches, "cores", lambda cores=cores: cores)
+        found.append((D(x, sigma), *D.posterior(x, sigma), D.visited(x, sigma)))
+    for alone, shared in zip(*found, strict=True):
+        assert alone.shape == shared.shape and alone.dtype == shared.dtype
+        np.testing.assert_allclose(shared, alone, rtol=1e-6, atol=1e-6)
+
+    def counted(D, x, sigma):
+        threads.append(threading.get_ident())
+        return D._posterior(jnp.asarray(x), jnp.asarray(sigma))
+
+    batches.in_threads(counted, D, x, sigma, 32)
+    assert len(threads) == 3 and threads[0] == threading.get_ident()  # the first share is the caller's
+    jax.jit(lambda D, x: batches.in_threads(counted, D, x, sigma, 32))(D, x)
+    with float64():
+        batches.in_threads(counted, D, x, sigma, 32)
+    assert len(threads) == 5  # under a trace and in double precision the batch is whole
+
+
+def test_a_shared_batch_is_compiled_once_and_its_errors_arrive(monkeypatch):
+    monkeypatch.setattr(batches, "cores", lambda: 4)
+    traced = []
+
+    @jax.jit
+    def f(D, x, sigma):
+        traced.append(x.shape)
+        return x + D * sigma
+
+    x = jnp.ones((30, 2))
+    np.testing.assert_array_equal(batches.in_threads(f, 1.0, x, 2.0, 8), x + 2)
+    assert traced == [(10, 2)]
+
+    def fails(D, x, sigma):
+        if threading.current_thread() is not threading.main_thread():
+            raise FloatingPointError("in a thread")
+        return x
+
+    with pytest.raises(FloatingPointError, match="in a thread"):
+        batches.in_threads(fails, 1.0, x, 2.0, 8)
 
 
 def test_nan_is_not_swallowed(unchecked):

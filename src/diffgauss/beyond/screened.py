@@ -11,10 +11,12 @@ from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
 from diffgauss.beyond import screen
+from diffgauss.beyond.batches import in_threads
 from diffgauss.blocks import FAR, in_blocks, of_points, softmax_mean
 from diffgauss.core import Points, Sigma, check_event, check_points, checked, expand, pytree, static
 from diffgauss.moments import principal_components
 
+SHARE = 32  # queries at least for a core: a smaller batch is not worth a thread
 SCANNED = 8  # blocks a step of a scan of all images: large products are the faster ones
 
 
@@ -33,7 +35,8 @@ class ScreenedDenoiser:
     float32, over twice the worst case of a product of d terms, and the margin is 2δ wider. The certificate is of
     the images left out; weights of those kept are rounded, less than in ``EmpiricalDenoiser`` where they are few.
     Beside the images a call keeps a few numbers a block and 1024 groups for each query. It works on one core for
-    the most part: on several, call it from as many threads, each with its share of x, or in ``jax.shard_map`` with
+    the most part, so on several each takes a share of a batch of 64 or more, in a thread; each share decides for
+    itself whether all images are scanned. Inside ``jax.jit`` there are no threads: there use ``jax.shard_map`` with
     ``check_vma=False``. Differentiate with ``jax.jvp``: open loops have no reverse.
     """
 
@@ -85,12 +88,12 @@ class ScreenedDenoiser:
         arrays = points, half_norms, coarse, fine, basis, longest, *numbers
         return cls(jnp.asarray(mean, points.dtype), *arrays, event=np.shape(data)[1:])
 
-    @checked
+    @checked(jit=False)
     def __call__(self, x: Points, sigma: Sigma) -> Points:
         """D_M(x; σ) up to tol: x (b, *event), sigma () or (b,) > 0. Raises ValueError for another event shape."""
         return self.posterior(x, sigma)[0]
 
-    @checked
+    @checked(jit=False)
     def posterior(self, x: Points, sigma: Sigma) -> tuple[Points, Float[Array, " b"]]:
         """The posterior mean, (b, *event), and a bound ≤ tol, (b,), on the probability of the images left out.
 
@@ -98,12 +101,12 @@ class ScreenedDenoiser:
         the bound above tol where σ² log(N/tol) is hardly more. The bound is 0 where all images were scanned. Raises
         ValueError for another event shape.  Equation 4.
         """
-        return self._posterior(x, sigma)[:2]
+        return in_threads(_posterior, self, x, sigma, SHARE)[:2]
 
-    @checked
+    @checked(jit=False)
     def visited(self, x: Points, sigma: Sigma) -> Float[Array, " b"]:
         """The share of images whose weight is in the mean, (b,); 1 where all are scanned. Errors as above."""
-        return self._posterior(x, sigma)[2]
+        return in_threads(_posterior, self, x, sigma, SHARE)[2]
 
     def _posterior(self, x, sigma):
         check_event(x, self.event)
@@ -165,6 +168,9 @@ class ScreenedDenoiser:
     def _group(self) -> int:
         """Images a group."""
         return gcd(self.points.shape[1], 8)
+
+
+_posterior = jax.jit(ScreenedDenoiser._posterior)
 
 
 @partial(jax.jit, static_argnames="size", donate_argnums=0)

@@ -1,12 +1,15 @@
 """What a U-Net is made of: pure functions of images (b, h, w, c), and the modules that hold its weights."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
+
+FEW = 256  #: channels in times channels out, up to which a convolution goes by columns
 
 
 @jax.custom_vjp
@@ -16,19 +19,30 @@ def convolution(x: Float[Array, " b h w i"], kernel: Float[Array, " k k i o"]) -
     Its two gradients are written as convolutions in the same layout. The derivative that JAX makes has others,
     which XLA's processor backend runs ten times slower inside a loop such as ``lax.scan`` (jax issue 12868; so with
     jax 0.10.2, eight times with 0.12.0.1). There is no forward mode.
+
+    Where few channels meet few, XLA's product reaches half the rate that it has for more. Each pixel then gets the
+    channels of those above and below first, and the kernel is 1 × k: sampling takes 0.88 of the time (0.95 with jax
+    0.12.0.1). In training, where this gains nothing, the plain form stays.
     """
-    return _convolve(x, kernel)
+    k, _, n_in, n_out = kernel.shape
+    if n_in * n_out > FEW:
+        return _convolve(x, kernel)
+    half = k // 2
+    rows = jnp.pad(x, ((0, 0), (half, half), (0, 0), (0, 0)))
+    columns = jnp.concatenate([rows[:, q : q + x.shape[1]] for q in range(k)], -1)
+    flat = kernel.transpose(1, 0, 2, 3).reshape(1, k, k * n_in, n_out)
+    return _convolve(columns, flat, ((0, 0), (half, half)))
 
 
-def _convolve(x, kernel, pad=None):
-    pad = "SAME" if pad is None else ((pad, pad), (pad, pad))
+def _convolve(x, kernel, pad: Any = "SAME"):
     return jax.lax.conv_general_dilated(x, kernel, (1, 1), pad, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 def _backward(saved, g):
     x, kernel = saved
     into_x = _convolve(g, jnp.flip(kernel, (0, 1)).transpose(0, 1, 3, 2))
-    into_kernel = _convolve(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3), kernel.shape[0] // 2)
+    pad = (kernel.shape[0] // 2,) * 2
+    into_kernel = _convolve(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3), (pad, pad))
     return into_x, into_kernel.transpose(1, 2, 0, 3)
 
 
@@ -101,9 +115,10 @@ class Conv(nnx.Module):
 class Norm(nnx.GroupNorm):
     """(x − m)/√(v + 1e-6) · scale + bias, with the mean m and variance v of an image's group of channels.
 
-    Moments of each channel come first, and x is read once more for one product and one sum: on a processor the
-    whole net runs a quarter faster so than with flax's own call, which normalises the groups themselves.
-    Wu & He (2018).
+    Moments of each channel come first, then their averages over the group as a product with a matrix, so that x is
+    read once more for one product and one sum whose factors are numbers for each channel. Taken from numbers for
+    each group instead, they keep a processor from vector instructions: sampling takes 1.25 times as long, a step of
+    training 1.13 (jax 0.10.2; 1.07 and 1.05 with 0.12.0.1).  Wu & He (2018).
     """
 
     def __init__(self, n: int, *, rngs: nnx.Rngs):
@@ -112,13 +127,13 @@ class Norm(nnx.GroupNorm):
     def __call__(self, x: Float[Array, " b h w n"], *, mask: Array | None = None) -> Float[Array, " b h w n"]:
         """x: (b, h, w, n) → the same shape; mask: not used."""
         b, h, w, n = x.shape
-        pixels = x.reshape(b, h * w, n)
+        pixels, size = x.reshape(b, h * w, n), n // groups(n)
         square = jnp.einsum("bpn,bpn->bn", pixels, pixels) / (h * w)
-        m, v = (of.reshape(b, groups(n), -1).mean(-1, keepdims=True) for of in (pixels.mean(1), square))
+        within = np.kron(np.eye(groups(n)), np.full((size, size), 1 / size)).astype(x.dtype)
+        m, v = (jnp.matmul(of, within, precision="highest") for of in (pixels.mean(1), square))
         assert self.scale is not None and self.bias is not None
-        weight, shift = (p[...].reshape(1, groups(n), -1) for p in (self.scale, self.bias))
-        scale = weight * jax.lax.rsqrt(jnp.maximum(v - m**2, 0) + 1e-6)
-        return x * scale.reshape(b, 1, 1, n) + (shift - m * scale).reshape(b, 1, 1, n)
+        scale = self.scale[...][None] * jax.lax.rsqrt(jnp.maximum(v - m**2, 0) + 1e-6)
+        return x * scale[:, None, None] + (self.bias[...][None] - m * scale)[:, None, None]
 
 
 class Block(nnx.Module):
