@@ -1,7 +1,7 @@
 """Every denoiser that the package has keeps the one contract: D(x, σ) → x̂, pure, a pytree, for any device.
 
-Classes and their factories are found in `denoisers` and `beyond`, not listed. A factory is called with images alone
-or as RECIPES says; one that can be made neither way fails, so that no denoiser slips through.
+Classes and their factories are found in `denoisers`, `beyond` and `adapters`, not listed. A factory is called with
+images alone or as RECIPES says; one that can be made neither way fails, so that no denoiser slips through.
 """
 
 import importlib
@@ -26,7 +26,7 @@ from jax.core import Tracer
 from jaxtyping import Float
 
 import diffgauss as dg
-from diffgauss import beyond, core, denoisers
+from diffgauss import adapters, beyond, core, denoisers
 
 CONTRIBUTING = Path(__file__).resolve().parents[1] / "CONTRIBUTING.md"
 DRAWN = np.random.default_rng(0).normal(size=(2, 40, 8, 8, 1)).astype(np.float32)
@@ -56,7 +56,23 @@ def wiener(images) -> dg.LocalDenoiser:
     return dg.LocalDenoiser.from_wiener(images, D_G.U, D_G.lam, LEVELS)
 
 
+TIMES = dg.NoiseSchedule.vp(np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)))
+
+
+def noise_of(table, mean, x, t):
+    """The noise that a Gaussian of variance .09 sees in x_t at the time t."""
+    s = jnp.exp(jnp.interp(t, *table)).reshape(-1, 1, 1, 1)
+    return s * (x * jnp.sqrt(1 + s**2) - mean[None]) / (0.09 + s**2)
+
+
+def predicting(images) -> dg.NetworkDenoiser:
+    table = TIMES.times, jnp.log(TIMES.sigmas)
+    net = jax.tree_util.Partial(noise_of, table, jnp.asarray(images.mean(0)))
+    return dg.from_network(net, "eps", TIMES)
+
+
 RECIPES: dict[str, Callable[[np.ndarray], Any]] = {
+    "NetworkDenoiser": predicting,
     "EDMDenoiser": lambda images: network(int(images is OTHERS)),
     "LinearDenoiser": linear,
     "LinearDenoiser, low rank": lambda images: linear(images, 8),
@@ -70,14 +86,14 @@ RECIPES: dict[str, Callable[[np.ndarray], Any]] = {
 
 
 def classes() -> dict[str, type]:
-    """Each class of the two packages whose instances are called as D(x, sigma)."""
+    """Each class of the packages whose instances are called as D(x, sigma), and not as a network F(x_t, t)."""
     found = {}
-    for package in (denoisers, beyond):
+    for package in (denoisers, beyond, adapters):
         for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             module = importlib.import_module(info.name)
             for name, cls in vars(module).items():
                 own = inspect.isclass(cls) and cls.__module__ == info.name and "__call__" in vars(cls)
-                if own and not name.startswith("_"):
+                if own and "sigma" in inspect.signature(cls.__call__).parameters and not name.startswith("_"):
                     found[name] = cls
     return found
 

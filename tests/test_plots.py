@@ -277,3 +277,15 @@ def test_an_animation_has_its_frames_its_times_and_its_description(monkeypatch):
     for frames, alt in [([1], "a line"), ([1, 2], " ")]:
         with pytest.raises(ValueError, match=r"needs at least 2 and a sentence"):
             plots.animation(lambda ax, k: None, frames, alt)
+
+
+def test_photographs_in_colour_keep_their_saturation():
+    rng = np.random.default_rng(0)
+    smooth = np.cumsum(rng.normal(0, 0.05, (16, 32, 32, 3)), 1).clip(-1, 1).astype(np.float32)
+    fig, ax = plots.figure(size=(6.0, 2.0))
+    plots.images(np.stack([smooth[:8], smooth[8:]]), ax=ax)
+    whole = plots._drawn(fig, 2 * plots.DPI).convert("RGB")
+    kept = Image.open(io.BytesIO(plots.png(fig, 2.0))).convert("RGB")
+    saturation = [np.asarray(picture.convert("HSV"), float)[..., 1].mean() for picture in (whole, kept)]
+    assert kept.size == whole.size and saturation[1] == pytest.approx(saturation[0], rel=0.02)
+    assert np.sqrt(((np.asarray(kept, float) - np.asarray(whole, float)) ** 2).mean()) < 8

@@ -5,7 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from diffgauss import zoo as zoo
 from diffgauss.adapters.diffusers import from_diffusers as from_diffusers
-from diffgauss.adapters.networks import NoiseSchedule as NoiseSchedule, from_network as from_network
+from diffgauss.adapters.networks import (
+    NetworkDenoiser as NetworkDenoiser,
+    NoiseSchedule as NoiseSchedule,
+    from_network as from_network,
+)
 from diffgauss.adapters.torch import from_torch as from_torch
 from diffgauss.beyond import theory as theory
 from diffgauss.beyond.chosen import ChosenDenoiser as ChosenDenoiser

@@ -21,7 +21,8 @@ def from_diffusers(
 
     folder: with model_index.json, as ``pipeline.save_pretrained`` writes it; weights are read from safetensors
     files alone, and nothing is downloaded. label: the class, for a model that has classes. images: clean ones, on
-    which the kind is tried (``from_network``). A pipeline with a vae denoises the vae's numbers, not pixels.
+    which the kind is tried (``from_network``). The scheduler's clipping is not applied; a pipeline with a vae
+    denoises the vae's numbers, not pixels.
     Raises ValueError for a folder that lacks something or holds another kind of model.
     """
     folder = Path(folder)

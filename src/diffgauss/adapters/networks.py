@@ -112,8 +112,8 @@ def from_network(
 
 
 WORSE, BETTER = 2.0, 0.8
-"""A denoiser's error may be so many times that of a constant or of x itself, a factor of its level that fits better
-must bring it below so many times what it is."""
+"""An error above WORSE times that of the better trivial denoiser is refused, and a schedule where another time
+brings the error below BETTER times its own."""
 
 HIGH = 5.0
 """The high level of ``try_on``: of a noise prediction higher ones multiply small errors by σ."""

@@ -45,8 +45,9 @@ def pull(D1: Denoiser, D2: Denoiser, D_G: Denoiser, x0: ArrayLike, sigma: float 
     """a = E⟨D₁ − D_G, D₂ − D_G⟩ / E⟨x₀ − D_G, (D₁ + D₂)/2 − D_G⟩, of two networks of the same images. Equation 34.
 
     For Dᵢ = D_G + a (D* − D_G) + eᵢ with errors that are independent of each other and of x it is that a, however
-    large they are: 1 for no bias, below 1 for a pull towards D_G. Errors that both share raise it. Arguments,
-    interval and errors as ``skill``; also ValueError where both are D_G.  Ours.
+    large they are (the harmonic mean of two different a): 1 for no bias, below 1 for a pull towards D_G. Errors
+    that both share raise it. Arguments, interval and errors as ``skill``; also ValueError where both are D_G.
+    Ours.
     """
     return pull_of(*_differences([D1, D2], D_G, x0, sigma, key))
 

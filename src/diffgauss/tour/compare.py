@@ -4,7 +4,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,9 +27,9 @@ from diffgauss.measures.agreement import sample_r2
 from diffgauss.measures.bias import excess, linear_distance, position, pull, skill
 from diffgauss.measures.distance import digests, generalization
 from diffgauss.measures.linearity import linearity
-from diffgauss.notebook import plots
 from diffgauss.ode import sample
 from diffgauss.schedule import karras_sigmas
+from diffgauss.tour.comparison import MEASURES, Comparison
 
 LEVELS = (4.07, 1.50, 0.470, 0.117)
 """Where D_G, D_M and networks differ."""
@@ -47,66 +46,6 @@ MANY = 10000
 
 ALIGNED, POINTS = 32, 16
 """Leading components along which the Jacobian is taken, and noisy held-out images at which."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What ``compare`` measured, {σ: estimate} for what has levels. Empty or None: not asked for, or not possible.
-
-    images, held_out: how many; alignment: the cosine between the Jacobian of D and the matrix of D_G along the 32
-    leading components, 1 for D_G (singular vectors themselves are arbitrary where singular values are nearly
-    equal, as at low σ); linear_distance: the mean square, which may be negative; r2_*: agreement of samples with
-    those of D_G, D_M and D_L from the same noise; memorized: the share of samples that are copies.
-    """
-
-    images: int
-    held_out: int
-    skill: dict[float, Estimate] = field(default_factory=dict)
-    excess: dict[float, Estimate] = field(default_factory=dict)
-    position: dict[float, Estimate] = field(default_factory=dict)
-    linearity: dict[float, float] = field(default_factory=dict)
-    alignment: dict[float, Estimate] = field(default_factory=dict)
-    linear_distance: dict[float, Estimate] = field(default_factory=dict)
-    pull: dict[float, Estimate] = field(default_factory=dict)
-    r2_gaussian: Estimate | None = None
-    r2_empirical: Estimate | None = None
-    r2_linear: Estimate | None = None
-    memorized: float | None = None
-
-    def table(self) -> str:
-        """The numbers as a Markdown table, a row a level, and a line on the samples."""
-        names = [name for name in MEASURES if getattr(self, name)]
-        rows = [("σ", *names), ("---",) * (1 + len(names))]
-        for sigma in self.skill:
-            cells = (getattr(self, name).get(sigma) for name in names)
-            rows.append((f"{sigma:g}", *map(_cell, cells)))
-        of = {"D_G": self.r2_gaussian, "D_M": self.r2_empirical, "D_L": self.r2_linear}
-        told = ", ".join(f"{name} {_cell(value)}" for name, value in of.items() if value is not None)
-        body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-        return f"{body}\n\nR² of samples to those of {told}; copies: {self.memorized:.0%}."
-
-    def figure(self) -> plots.Figure:
-        """A panel for each measure that has levels, over σ, with intervals and the values that mean something."""
-        names = [name for name in MEASURES if getattr(self, name)]
-        rows = -(-len(names) // 4)
-        fig, axes = plots.figure(rows, 4, size=(8.8, 2.4 * rows))
-        for ax in axes.flat[len(names) :]:
-            ax.remove()
-        for ax, name in zip(axes.flat, names, strict=False):
-            found = getattr(self, name)
-            y, low, high = np.array([v if isinstance(v, tuple) else (v,) * 3 for v in found.values()]).T
-            ax.errorbar(list(found), y, (y - low, high - y), fmt="o-", ms=4, capsize=2, color=plots.COLORS["D_θ"])
-            for mark in MEASURES[name]:
-                ax.axhline(mark, color="0.6", lw=1, ls="--")
-            ax.set(xscale="log", xlabel="noise level σ", title=name.replace("_", " "))
-        return fig
-
-
-MEASURES = {
-    "skill": (0,), "excess": (1,), "position": (0, 1), "linearity": (1,), "alignment": (1,),
-    "linear_distance": (0,), "pull": (1,),
-}  # fmt: skip
-"""The measures that have levels, with the values to compare them with."""
 
 
 def shares(
@@ -127,15 +66,16 @@ def compare(
     other: Denoiser | None = None, samples: int = 100, seen: int = 512, path: str | Path | None = None,
     progress: bool = True
 ) -> Comparison:  # fmt: skip
-    """Is D Gaussian where it matters, does it copy, and is that the data?
+    """Measure how D compares with the Gaussian denoiser and the memory of its training images.
 
-    D: a denoiser trained on images (N, *event), on which what an adapter says of its network is tried; held_out:
-    images of the same law that it has not seen; sigmas: decreasing levels; other: a second network of the same
-    images, for the pull; samples: drawn from σ = 80, or from the largest level of an adapter's schedule; seen:
-    images for each mean. path: a JSON file that keeps each number as it is found, so that an interrupted call goes
-    on where it was. The alignment needs a derivative of D, the linear distance 5 held-out images for each number of
-    an image, of which there may be 1024. Says beforehand how long it takes, with progress. Raises ValueError for
-    images that are equal, of different shapes or in both sets, for a path of other inputs, and as the measures do.
+    D: a denoiser trained on images (N, *event); if it comes from an adapter, its kind and schedule are tried on
+    them. held_out: images of the same kind that it has not seen; sigmas: decreasing levels; other: a second
+    network of the same images, for the pull; samples: how many are drawn, from σ = 80 or from the schedule's
+    largest level where that is lower; seen: at most so many images, the first ones, in each mean. path: a JSON
+    file that keeps each number as it is found, so that an interrupted call goes on where it was. The alignment
+    needs a derivative of D, the linear distance 5 held-out images for each number of an image, of which there may
+    be 1024. Says beforehand how long it takes, with progress. Raises ValueError for images that are equal, of
+    different shapes or in both sets, if the file holds numbers of other inputs, and as the measures do.
     """
     for denoiser in (D, *([other] if other is not None else [])):
         check_denoiser(denoiser)
@@ -246,6 +186,7 @@ def _samples(D, D_G, D_M, train, test, k, key) -> dict:
 
     net, mean = drawn(D), np.asarray(D_G.mean)
     found = {
+        "samples": k,
         "r2_gaussian": sample_r2(np.asarray(D_G.flow(start, high, 0.0)), net, mean=mean),
         "r2_empirical": sample_r2(drawn(D_M), net, mean=mean),
         "memorized": generalization(net, train).memorized,
@@ -291,10 +232,6 @@ def _forecast(D, x0, levels, left, samples) -> str:
     jax.block_until_ready(apply(D, x, level))
     each = (time.perf_counter() - begin) / len(x)
     calls = left * 2 * len(x0) + samples * (2 * STEPS - 1) + PAIRS * STEPS
-    return f"{left} numbers, about {max(1, round(each * calls / 60))} min for the calls of D alone"
-
-
-def _cell(value: Estimate | float | None) -> str:
-    if value is None:
-        return "–"
-    return "{:.3g} [{:.3g}, {:.3g}]".format(*value) if isinstance(value, tuple) else f"{value:.3g}"
+    minutes = each * calls / 60
+    said = f"about {minutes:.0f} min" if minutes > 1 else "less than a minute"
+    return f"{left} numbers, {said} for the calls of D alone"
