@@ -13,13 +13,16 @@ from diffgauss.zoo.runs import computer
 HEAD = ("what", "command", "date", "machine")
 
 
-def save(path: Path, what: str, command: str, numbers: dict[str, Any]) -> None:
+def save(path: Path | None, what: str, command: str, numbers: dict[str, Any]) -> dict[str, Any]:
     """Write a record: what it is, the command, today's date, the machine with its versions, and the numbers.
 
-    Floats are kept to five digits, because a record is read by people too.
+    Floats are kept to five digits, because a record is read by people too. path: None for one that is a part of
+    another.
     """
-    record = dict(zip(HEAD, (what, command, date.today().isoformat(), computer()), strict=True))
-    files.write(path, json.dumps(record | short(numbers), indent=1, ensure_ascii=False) + "\n")
+    record = dict(zip(HEAD, (what, command, date.today().isoformat(), computer()), strict=True)) | short(numbers)
+    if path is not None:
+        files.write(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    return record
 
 
 def before(path: Path) -> dict[str, Any]:
