@@ -137,7 +137,9 @@ def try_on(D: NetworkDenoiser, images: ArrayLike) -> None:
         said = f"kind = {D.kind!r}: at σ = {s:.3g} the mean squared error is {found:.3g}"
         said += f", where a constant has {spread:.3g} and x itself {s**2:.3g}"
         fit = [] if D.schedule is None else [k for k in get_args(Kind)[1:] if _fits(D, k, x0, levels, spread)]
-        raise ValueError(f"{said}; {f'kind = {fit[0]!r} fits' if fit else 'needs another kind or schedule'}")
+        raise ValueError(
+            f"{said}; {f'kind = {fit[0]!r} fits' if fit else 'needs another kind or schedule, or more training'}"
+        )
     if D.schedule is not None:
         s = levels[len(levels) // 2]
         told = {k: error(_told(D, k), x0, s) for k in (0.25, 0.5, 1.0, 2.0, 4.0)}
