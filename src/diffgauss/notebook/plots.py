@@ -128,23 +128,25 @@ def _drawn(fig: Figure, dpi: int) -> Image.Image:
     return Image.open(buffer).convert("RGB")
 
 
-PHOTOGRAPH = 4096  #: colours, more than any drawing has
+COARSE = 6.0  #: of 255, root mean square: further off than any drawing is
 
 
 def _compact(picture: Image.Image) -> Image.Image:
     """The picture with a palette: multiples of 4 grey levels, which no eye tells apart, or 256 colours.
 
-    For photographs in colour the palette is fitted to them, which keeps their saturation.
+    Where these are far off, as for photographs, the palette is fitted to the picture, which keeps its saturation.
     """
     pixels = np.asarray(picture)
     if (pixels == pixels[..., :1]).all():
         grey = Image.fromarray(np.rint(pixels[..., 0] * (63 / 255)).astype(np.uint8))
         grey.putpalette(np.repeat(np.linspace(0, 255, 64).round().astype(np.uint8), 3).tobytes())
         return grey
-    if len(np.unique(pixels.reshape(-1, pixels.shape[-1]), axis=0)) > PHOTOGRAPH:
-        rgb = picture.convert("RGB")
-        return rgb.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE)
-    return picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    rgb = picture.convert("RGB")
+    small = rgb.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    off = np.asarray(small.convert("RGB"), float) - np.asarray(rgb, float)
+    if np.sqrt((off**2).mean()) <= COARSE:
+        return small
+    return rgb.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE)
 
 
 def curves(
