@@ -60,7 +60,8 @@ TIMES = dg.NoiseSchedule.vp(np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)))
 
 
 def noise_of(table, mean, x, t):
-    """The noise that a Gaussian of variance .09 sees in x_t at the time t."""
+    """The noise that a Gaussian of variance .09 sees in x_t at the time t; like a network it has its own shape."""
+    core.check_event(x, mean.shape)
     s = jnp.exp(jnp.interp(t, *table)).reshape(-1, 1, 1, 1)
     return s * (x * jnp.sqrt(1 + s**2) - mean[None]) / (0.09 + s**2)
 

@@ -76,7 +76,9 @@ class NetworkDenoiser:
 
     @checked
     def __call__(self, x: Points, sigma: Sigma) -> Points:
-        """D(x; σ): x (b, *event), sigma () or (b,) > 0."""
+        """D(x; σ): x (b, *event), sigma () or (b,) > 0. Raises ValueError for b = 0, and as F does."""
+        if not len(x):
+            raise ValueError(f"x has shape {x.shape}; needs b ≥ 1 points")
         levels = jnp.broadcast_to(jnp.asarray(sigma, x.dtype), x.shape[:1])
         if self.schedule is None:
             return self.net(x, levels)

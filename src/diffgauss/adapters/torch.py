@@ -52,7 +52,7 @@ class TorchNetwork:
 
     def __call__(self, x: Float[Array, " b *event"], t: Float[Array, " b"]) -> Float[Array, " b *event"]:
         """x: (b, *event) and times (b,) → (b, *event), of x's type."""
-        return _call(self.host, x, t) if len(x) else x
+        return _call(self.host, x, t)
 
 
 class _Host:

@@ -130,9 +130,8 @@ def training(case: Case) -> Section:
 
 
 def _seen(case: Case) -> str:
-    if not len(case.losses):
-        return "The network was read from a folder, as it was trained elsewhere."
-    return f"A small U-Net saw {case.config.batch} noisy images in each of {len(case.losses)} steps."
+    here = f"A small U-Net saw {case.config.batch} noisy images in each of {len(case.losses)} steps."
+    return here if len(case.losses) else "The network was read from a folder, as it was trained elsewhere."
 
 
 def _curve(case: Case, gauss: float) -> list[Picture]:
