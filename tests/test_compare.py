@@ -60,7 +60,36 @@ def test_the_alignment_of_D_G_is_one_and_that_of_another_law_is_not(sets):
         ask = D_G, held_out, sigma, KEY
         assert compare._alignment(D_G, *ask).value == pytest.approx(1, abs=1e-5)
         assert compare._alignment(other, *ask).high < (0.95 if sigma > 1 else 0.999)  # at low σ both are near 1
+    D_M, mixture = dg.EmpiricalDenoiser.from_data(images), sets[2]
+    ideal, memory = (compare._alignment(D, D_G, held_out, 0.5, KEY) for D in (mixture, D_M))
+    assert memory.high < ideal.low and ideal.high < 1  # neither is D_G
     assert compare._alignment(Partial(_nothing), D_G, held_out, 1.0, KEY).value == 0
+
+
+def test_another_reading_of_the_same_network_is_another_input(sets, tmp_path):
+    images, held_out, _ = sets
+    schedule, F = dg.NoiseSchedule.vp(np.linspace(0.999, 0.001, 100)), Partial(_of_time, images.mean(0))
+    ask = [images, held_out, list(LEVELS), KEY, 12, 64]
+    read = [compare._fingerprint(dg.from_network(F, kind, schedule), None, *ask) for kind in ("eps", "v", "x0")]
+    assert len(set(read)) == 3
+    (tmp_path / "kept.json").write_text(json.dumps({"inputs": read[0], "found": {}}), encoding="utf-8")
+    with pytest.raises(ValueError, match="kept.json holds numbers of other inputs"):
+        compare._Kept(tmp_path / "kept.json", read[1])
+
+
+def test_many_images_have_the_screened_memory(sets, monkeypatch):
+    images, held_out, D = sets
+    ask = {"key": KEY, "samples": 12, "seen": 64, "progress": False}
+    plain = dg.compare(D, images, held_out[:70], (0.5,), **ask)
+    monkeypatch.setattr(compare, "MANY", 100)
+    monkeypatch.setattr(compare, "EmpiricalDenoiser", None)  # is not asked
+    found = dg.compare(D, images, held_out[:70], (0.5,), **ask)
+    np.testing.assert_allclose(found.position[0.5], plain.position[0.5], atol=1e-3)
+    np.testing.assert_allclose(found.r2_empirical, plain.r2_empirical, atol=1e-2)
+
+
+def _of_time(mean, x, t):
+    return 0 * x + mean[None]
 
 
 def _nothing(x, sigma):

@@ -141,12 +141,11 @@ def _compact(picture: Image.Image) -> Image.Image:
         grey = Image.fromarray(np.rint(pixels[..., 0] * (63 / 255)).astype(np.uint8))
         grey.putpalette(np.repeat(np.linspace(0, 255, 64).round().astype(np.uint8), 3).tobytes())
         return grey
-    rgb = picture.convert("RGB")
-    small = rgb.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    off = np.asarray(small.convert("RGB"), float) - np.asarray(rgb, float)
+    small = picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    off = np.asarray(small.convert("RGB"), float) - np.asarray(picture, float)
     if np.sqrt((off**2).mean()) <= COARSE:
         return small
-    return rgb.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE)
+    return picture.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE)
 
 
 def curves(

@@ -220,7 +220,10 @@ def _fingerprint(D, other, train, test, levels, key, samples, seen) -> str:
     found = hashlib.blake2b(digest_size=16)
     for leaf in (*jax.tree.leaves(D), *jax.tree.leaves(other), train, test, jax.random.key_data(key)):
         found.update(np.ascontiguousarray(leaf).tobytes())
-    found.update(repr((levels, samples, seen)).encode())
+    for E in (D, other):
+        if isinstance(E, NetworkDenoiser):  # how it is read is no array
+            found.update(repr((E.kind, E.schedule is not None and E.schedule.preserving)).encode())
+    found.update(repr((levels, samples, seen, STEPS, PAIRS, ALIGNED, POINTS)).encode())
     return found.hexdigest()
 
 
