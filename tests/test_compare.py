@@ -85,6 +85,7 @@ def test_many_images_have_the_screened_memory(sets, monkeypatch):
     monkeypatch.setattr(compare, "EmpiricalDenoiser", None)  # is not asked
     found = dg.compare(D, images, held_out[:70], (0.5,), **ask)
     np.testing.assert_allclose(found.position[0.5], plain.position[0.5], atol=1e-3)
+    assert found.r2_empirical is not None and plain.r2_empirical is not None
     np.testing.assert_allclose(found.r2_empirical, plain.r2_empirical, atol=1e-2)
 
 
