@@ -14,6 +14,13 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+# With as many processes as cores each takes one, also for what it starts: with the threads of all on all cores they
+# wait for one another, and a notebook takes twice as long.
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+    if len(cores) == int(os.environ["PYTEST_XDIST_WORKER_COUNT"]):
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw"))]})
+
 # What one process has compiled the others need not, nor the next run: also commands and notebooks that tests start.
 CACHE = {"jax_compilation_cache_dir": str(Path(__file__).parents[1] / "build" / "jax")}
 for name, value in (CACHE | {"jax_persistent_cache_min_compile_time_secs": 0.2}).items():
@@ -29,22 +36,23 @@ settings.load_profile("theorems")
 
 from diffgauss.parallel import float64 as float64  # noqa: E402
 
-FIRST = ["colab", "browser", "newest", "notebooks", "test_zoo", "test_cifar10", "parallel", "test_gpu"]
-FIRST += ["test_packaging", "site", "attack"]
+FIRST = ["colab", "browser", "newest", "notebooks", "test_zoo", "test_cifar10", "parallel", "test_gpu", "site"]
+FIRST += ["test_tour", "test_contract", "test_assignment", "test_adapters", "test_packaging", "attack"]
 """Folders and files whose tests take long: they come first, so that no process ends with one of them alone."""
 
 
 class ByFile(LoadScopeScheduling):
     """With several processes a file's tests stay in one, which compiles for them once.
 
-    A notebook goes where there is room, and what needs Colab's environment is in one process.
+    A notebook goes where there is room. What needs Colab's environment is in one process, and what reads the site.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         path, _, name = nodeid.partition("::")
         if name.startswith("test_notebook_alone"):
             return nodeid
-        return "colab" if path.split("/")[-2] in ("colab", "browser") else path
+        together = {"colab": "colab", "browser": "colab", "site": "site"}
+        return together.get(path.split("/")[-2], path)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:

@@ -147,8 +147,15 @@ def test_classes_and_other_forms_of_an_answer():
     want = dense(IMAGES, X, 1.5)
     for form in (lambda y: (y, None), Answer, lambda y: torch.cat([y, 0 * y], 1)):
         np.testing.assert_allclose(dg.from_torch(Other(form), "x0", LINEAR)(X, 1.5), want, atol=1e-4)
-    with pytest.raises(Exception, match=r"gives \(5, 3, 6, 6\) for \(5, 2, 6, 6\); needs the same shape"):
-        np.asarray(dg.from_torch(Other(lambda y: torch.cat([y, y[:, :1]], 1)), "x0", LINEAR)(X, 1.5))
+    wrong = [
+        (Other(lambda y: torch.cat([y, y[:, :1]], 1)), r"gives \(1, 3, 6, 6\) for \(1, 2, 6, 6\); needs the same"),
+        (Other(lambda y: None), r"the module fails with images \(6, 6, 2\), channels last: .*NoneType"),
+        (torch.nn.Linear(2, 2), r"the module fails with images .*takes 2 positional arguments but 3 were given"),
+    ]
+    for module, said in wrong:  # before anything is compiled, so that the error is no runtime error of XLA
+        for call in (jax.jit(lambda D, x: D(x, 1.5)), lambda D, x: D(x, 1.5)):
+            with pytest.raises(ValueError, match=said):
+                call(dg.from_torch(module, "x0", LINEAR), X)
 
 
 def test_half_precision_and_a_module_that_goes_on_training():

@@ -3,6 +3,7 @@
 import copy
 import json
 import sys
+from dataclasses import replace
 
 import cifar10
 import cifar10_claims
@@ -278,7 +279,8 @@ def test_every_part_runs_on_noise_and_is_judged(tmp_path, monkeypatch):
     pixels = np.random.default_rng(3).uniform(-1, 1, (340, 32, 32, 3)).astype(np.float32)
     few = {n: pixels[40 * i : 40 * i + 40] for i, n in enumerate(NETS)}
     scores = {str(s): {"GL": 0.5, "memorized": 0.0} for s in run(cifar10.FEW).snapshots}
-    monkeypatch.setattr(cifar10.dg.zoo, "load", lambda name, step=None: zoo.untrained(run(name)))
+    small = {name: zoo.untrained(replace(run(name), width=4)) for name in NETS}
+    monkeypatch.setattr(cifar10.dg.zoo, "load", lambda name, step=None: small[name])
     monkeypatch.setattr(cifar10.dg.zoo, "record", lambda name: {"scores": scores})
     monkeypatch.setattr(cifar10, "data", few.__getitem__)
     monkeypatch.setattr(cifar10, "gauss", lambda name: dg.GaussianDenoiser.from_data(few[name]))

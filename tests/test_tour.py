@@ -105,13 +105,16 @@ def test_a_tour_of_a_folder(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_tour_of_a_network_of_diffusers(tmp_path):
+def test_a_tour_of_a_network_of_diffusers(tmp_path, monkeypatch):
     pytest.importorskip("diffusers", reason="needs diffgauss[torch]")
+    for module in (import_module("diffgauss.tour.run"), sections):
+        monkeypatch.setattr(module, "DISTILLED", 512)  # calls of the network are what takes long
     images = np.concatenate([dg.zoo.data("sneaker-n3000")[:400], dg.zoo.held_out("sneaker-n3000")[:60]])
     np.save(tmp_path / "sneakers.npy", images)
-    model = ["--model", str(store.tree("diffusers/sneaker-v"))]
-    done = subprocess.run([*COMMAND, "sneakers.npy", *model], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0 and "the analysis takes about" in done.stdout, done.stderr
+    monkeypatch.chdir(tmp_path)
+    command = ["tour", "sneakers.npy", "--model", str(store.tree("diffusers/sneaker-v"))]
+    done = CliRunner().invoke(cli.app, command)
+    assert done.exit_code == 0 and "the analysis takes about" in done.stdout, done.output
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     page = Page(text)
     assert faults(text) == [] and [t for tag, t in page.texts if tag == "h2"] == TITLES
@@ -121,13 +124,8 @@ def test_a_tour_of_a_network_of_diffusers(tmp_path):
         (["--size", "32"], "needs (side, side, channels) = (28, 1)"),
         (["--label", "3"], "label = 3 for a model with no classes"),
     ):
-        refused = subprocess.run(
-            [*COMMAND, "sneakers.npy", *model, *wrong, "--out", "other.html"],
-            cwd=tmp_path, capture_output=True, text=True,
-        )  # fmt: skip
-        assert refused.returncode == 1 and said in refused.stderr and refused.stderr.count("\n") == 1, (
-            refused.stderr
-        )
+        refused = CliRunner().invoke(cli.app, [*command, *wrong, "--out", "other.html"])
+        assert refused.exit_code == 1 and said in refused.stderr and refused.stderr.count("\n") == 1, refused.output
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from playwright.sync_api import Page
 
 pytestmark = pytest.mark.slow
 ALL = os.environ.get("BROWSER") == "all"  # `make browser`
-NAMES = ["02_optimal_denoiser", "06_gaussian_denoiser"]
+NAMES = ["02_optimal_denoiser", "09_natural_images"]
 PATHS = [p for name in NAMES if (p := colab.ROOT / "notebooks" / f"{name}.ipynb").exists()]
 METADATA = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 EXPLORER = """from diffgauss import widgets

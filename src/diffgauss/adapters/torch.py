@@ -51,7 +51,8 @@ class TorchNetwork:
     host: "_Host" = static()
 
     def __call__(self, x: Float[Array, " b *event"], t: Float[Array, " b"]) -> Float[Array, " b *event"]:
-        """x: (b, *event) and times (b,) → (b, *event), of x's type."""
+        """x: (b, *event) and times (b,) → (b, *event), of x's type. Raises ValueError as ``accepts``."""
+        self.host.accepts(x.shape[1:])
         return _call(self.host, x, t)
 
 
@@ -67,6 +68,7 @@ class _Host:
         floating = [p for p in self.module.parameters() if p.is_floating_point()]
         self.type, self.device = (floating[0].dtype, floating[0].device) if floating else (torch.float32, "cpu")
         self.condition = {name: torch.as_tensor(value).to(self.device) for name, value in condition.items()}
+        self.accepted: set[tuple[int, ...]] = set()
 
     def digest(self) -> np.ndarray:
         found = hashlib.blake2b(digest_size=16)
@@ -93,6 +95,16 @@ class _Host:
                 f"the module gives {tuple(answer.shape)} for {tuple(given.shape)}; needs the same shape"
             )
         return (answer.permute(0, 2, 3, 1) if first else answer).to(x.dtype)
+
+    def accepts(self, event: tuple[int, ...]) -> None:
+        """Raise ValueError for images that the module does not take, before it is called from a compiled program."""
+        if event not in self.accepted:
+            try:
+                self.forward(np.zeros((1, *event), np.float32), np.ones(1, np.float32))
+            except (RuntimeError, TypeError, IndexError, AttributeError) as error:
+                reason = str(error).splitlines()[0]
+                raise ValueError(f"the module fails with images {event}, channels last: {reason}") from error
+            self.accepted.add(event)
 
     def forward(self, x: Any, t: Any) -> np.ndarray:
         """F(x, t)."""
