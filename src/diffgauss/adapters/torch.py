@@ -97,7 +97,7 @@ class _Host:
         return (answer.permute(0, 2, 3, 1) if first else answer).to(x.dtype)
 
     def accepts(self, event: tuple[int, ...]) -> None:
-        """Raise ValueError for images that the module does not take, before it is called from a compiled program."""
+        """Raise ValueError for images that the module does not take: now, not in a compiled program."""
         if event not in self.accepted:
             try:
                 self.forward(np.zeros((1, *event), np.float32), np.ones(1, np.float32))
