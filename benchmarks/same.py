@@ -16,8 +16,8 @@ import diffgauss as dg
 from diffgauss.denoisers.network import EDMDenoiser
 from diffgauss.nets.unet import UNet
 from diffgauss.train import TrainConfig, TrainState, dsm_loss, train_steps
-from diffgauss.zoo.judge import weighted_loss
 from diffgauss.zoo.runs import LEVEL_SEED
+from diffgauss.zoo.scoring import weighted_loss
 
 CONFIG = TrainConfig(steps=1)
 STEPS = 4  # of training that both must agree on

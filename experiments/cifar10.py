@@ -26,7 +26,7 @@ from scipy.linalg import eigh
 import diffgauss as dg
 from diffgauss import apply
 from diffgauss.results import folder
-from diffgauss.zoo import judge, runs
+from diffgauss.zoo import runs, scoring
 
 PATH = folder() / "cifar10.json"
 WHAT = "The claims on natural colour images (CIFAR-10, a copy re-encoded as JPEG): numbers only."
@@ -99,7 +99,7 @@ def resemblance() -> dict:
         "nmse": [float((a**2).sum() / (gain(D_G, s) ** 2).sum()) for a, s in zip(W, LEVELS, strict=True)],
         "aligned": [aligned(D_L, D_G, i) for i in range(8)],
         "explained": {"sigmas": levels} | explained,
-        "loss": {name: judge.weighted_loss(E, held, config=config) for name, E in denoisers.items()},
+        "loss": {name: scoring.weighted_loss(E, held, config=config) for name, E in denoisers.items()},
         "cost": {"covariance": covariance, "D_M, 256 images": batch, "distillation, a level": distilled / 10,
                  "peak GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20},
     }  # fmt: skip
@@ -117,7 +117,7 @@ def again(name: str) -> dict:
     return {
         "ratio at .470, .117": ratio,
         "to the first": rmse(outputs(D, held), outputs(dg.zoo.load(MANY), held)),
-        "loss": judge.weighted_loss(D, held, config=runs.run(name).config),
+        "loss": scoring.weighted_loss(D, held, config=runs.run(name).config),
         "cosine": dg.sample_cosine(other, one, mean=data(MANY).mean(0)),
         "R²": dg.sample_r2(other, one, mean=data(MANY).mean(0)),
     }
@@ -218,7 +218,7 @@ def halves() -> dict:
         "D_θ": dg.sample_cosine(one, other, mean=u),
         "other noises": dg.sample_cosine(np.roll(one, 1, 0), other, mean=u),
         "N = 256 and 25000": dg.sample_cosine(draw(FEW), one, mean=u),
-        "loss": {name: judge.weighted_loss(dg.zoo.load(name), held, config=config) for name in HALVES},
+        "loss": {name: scoring.weighted_loss(dg.zoo.load(name), held, config=config) for name in HALVES},
     }
 
 

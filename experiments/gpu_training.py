@@ -16,10 +16,10 @@ import diffgauss as dg
 from diffgauss import zoo
 from diffgauss.train import TrainConfig, TrainState, train_steps
 from diffgauss.zoo import checkpoint, runs
-from diffgauss.zoo.judge import weighted_loss
+from diffgauss.zoo.collection import cast
+from diffgauss.zoo.resumable import resume, trained_on
 from diffgauss.zoo.runs import CHUNK, run
-from diffgauss.zoo.shelf import cast
-from diffgauss.zoo.training import resume, trained_on
+from diffgauss.zoo.scoring import weighted_loss
 
 FLAGSHIP, COLOUR = "n60000-small", "cifar-n50000-w64"
 QUICK = {"c": ["sneaker-n256-w4"], "e": ["sneaker-n256-w4-seed1", "sneaker-n256-w4-seed2"]}

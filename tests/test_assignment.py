@@ -93,7 +93,7 @@ def answered(path: Path, whole, states: dict[str, str]):
                 cell.source = f"def {name}(*a):\n    import os\n    os._exit(0)\n{name} = dg.lesson.written({name})"
             if states[name] == "borrowed":
                 cell.source = (
-                    f"def {name}(*a):\n    from diffgauss.notebook.written import TASKS\n"
+                    f"def {name}(*a):\n    from diffgauss.notebook.answers import TASKS\n"
                     f"    return TASKS['{name}'].kernel(*a)\n{name} = dg.lesson.written({name})"
                 )
     return book

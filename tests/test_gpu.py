@@ -23,8 +23,8 @@ import diffgauss as dg
 from diffgauss import zoo
 from diffgauss.train import TrainState
 from diffgauss.zoo import runs
-from diffgauss.zoo.judge import weighted_loss
-from diffgauss.zoo.training import resume
+from diffgauss.zoo.resumable import resume
+from diffgauss.zoo.scoring import weighted_loss
 
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 ENV = {k: v for k, v in os.environ.items() if k not in ("DIFFGAUSS_CIFAR10", "DIFFGAUSS_PEERS")}

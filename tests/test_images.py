@@ -16,7 +16,7 @@ from PIL import Image
 
 import diffgauss as dg
 from diffgauss import data
-from diffgauss.data import files, images as source, pixels, splits
+from diffgauss.data import decoding, images as source, sources, splits
 
 
 def picture(seed: int, shape=(6, 6, 3)) -> np.ndarray:
@@ -394,7 +394,7 @@ def test_damage_of_any_kind_is_a_line(name, tmp_path):
 def test_a_mistyped_path_is_not_asked_of_the_hub(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
-    monkeypatch.setattr(source.files, "hub", lambda *arguments: pytest.fail("asked"))
+    monkeypatch.setattr(source.sources, "hub", lambda *arguments: pytest.fail("asked"))
     for name in ("data/fotos", "photos/set.tar.gz", "photos/a.png", "./photos/a", "~/photos", "/photos/a"):
         with pytest.raises(ValueError, match="is no file or folder here"):
             dg.load(name)
@@ -556,7 +556,7 @@ def test_a_data_set_of_the_hub(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     rows = dict(zip(("train", "test"), halves(map(str, range(10))), strict=True))
     for split in rows:
-        images, found = files.hub(str(folder), split, None, None, None)
+        images, found = sources.hub(str(folder), split, None, None, None)
         np.testing.assert_array_equal(images, np.stack([picture(i) for i in rows[split]]))
         assert (found.found, found.used, found.how, found.classes) == (
             10,
@@ -564,18 +564,18 @@ def test_a_data_set_of_the_hub(folder, tmp_path, monkeypatch):
             splits.FIFTH,
             ("cat", "dog"),
         )
-    dogs, _ = files.hub(str(folder), "train", ["dog"], 4, True)
-    wanted = [pixels.pixels("", folder / "dog" / f"{i}.png", 4, True) for i in rows["train"] if i >= 5]
+    dogs, _ = sources.hub(str(folder), "train", ["dog"], 4, True)
+    wanted = [decoding.pixels("", folder / "dog" / f"{i}.png", 4, True) for i in rows["train"] if i >= 5]
     np.testing.assert_array_equal(dogs, np.stack(wanted))
     for name, split in (("cat", "train"), ("dog", "train"), ("cat", "validation")):
         save(tmp_path / "parts" / split / name / "0.png", picture(0))
     parts = str(tmp_path / "parts")
-    held, found = files.hub(parts, "test", None, None, None)
+    held, found = sources.hub(parts, "test", None, None, None)
     assert len(held) == 1 and found.how == "its split 'validation'"
-    assert len(files.hub(parts, "train", None, None, None)[0]) == 2
-    assert len(files.hub(parts, "train", [1], None, None)[0]) == 1
+    assert len(sources.hub(parts, "train", None, None, None)[0]) == 2
+    assert len(sources.hub(parts, "train", [1], None, None)[0]) == 1
     with pytest.raises(ValueError, match="holds 1 images; needs at least one of split 'test' and its classes"):
-        files.hub(parts, "test", ["dog"], None, None)
+        sources.hub(parts, "test", ["dog"], None, None)
     with pytest.raises(ValueError, match=r"no/such is no folder or file here.*needs a network the first time"):
         dg.load("no/such")
 

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "src" / "diffgauss").rglob("*.py"))
-OTHERS = ("__init__.py", "__main__.py", "cli.py", "files.py", "results.py", "stops.py")
+OTHERS = ("__init__.py", "__main__.py", "cli.py", "files.py", "results.py", "interrupts.py")
 KERNELS = [p for p in FILES if p.parent.name in ("diffgauss", "denoisers", "measures") and p.name not in OTHERS]
 
 
@@ -46,7 +46,7 @@ def test_the_package_keeps_its_contracts():
         ("denoisers/gaussian", "from diffgauss.denoisers import empirical"),
         ("zoo/runs", "from diffgauss.notebook import plots"),
         ("data/images", "from PIL import Image"),
-        ("data/pixels", "def planted():\n    import datasets"),
+        ("data/decoding", "def planted():\n    import datasets"),
         ("measures/linearity", "import matplotlib.pyplot as plt"),
         ("notebook/widgets", "from matplotlib.figure import Figure"),
         ("notebook/lesson", "import ipywidgets"),

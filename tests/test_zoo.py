@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import diffgauss as dg
 from diffgauss import cli, data, zoo
 from diffgauss.data import store
-from diffgauss.zoo import checkpoint, runs, shelf, training
+from diffgauss.zoo import checkpoint, collection, resumable, runs
 from diffgauss.zoo.runs import CHUNK, Run, run
 
 COMMAND = [sys.executable, "-c", "from diffgauss.cli import app; app()", "zoo", "train"]
@@ -95,10 +95,10 @@ def test_killed_runs_go_on_with_the_same_curve(tmp_path):
 
 def test_a_run_names_all_devices_that_trained_it(tmp_path):
     parked, here = tmp_path / "n64.state.safetensors", runs.computer()["devices"]
-    assert training.trained_on(parked, 64) == here
+    assert resumable.trained_on(parked, 64) == here
     for step, earlier, known in [(32, here, here), (64, "1 × A", "1 × A"), (32, "1 × A", f"1 × A + {here}")]:
         checkpoint.save(parked, {"losses": np.zeros(step)}, step=step, devices=earlier)
-        assert training.trained_on(parked, 64) == known
+        assert resumable.trained_on(parked, 64) == known
 
 
 @pytest.mark.slow
@@ -126,7 +126,7 @@ def test_a_finished_run_is_loaded_indexed_and_verified_and_a_false_record_is_not
         encoding="utf-8"
     )
     assert call(cli.app, ["zoo", "verify"]).exit_code == 0
-    whole = shelf.read(path, run("brief").facts, shelf.whole(run("brief")))
+    whole = collection.read(path, run("brief").facts, collection.whole(run("brief")))
     checkpoint.save(path, whole | {"losses": losses * np.float32(1.02)}, **facts)  # a record of other losses
     assert zoo.verify("brief", steps=64) == pytest.approx(0.02, abs=2e-3)
     said = call(cli.app, ["zoo", "verify"])

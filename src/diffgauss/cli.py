@@ -18,7 +18,8 @@ from typer.core import TyperGroup
 
 from diffgauss import files, tour, zoo
 from diffgauss.data import store
-from diffgauss.zoo import peers, runs
+from diffgauss.zoo import runs
+from diffgauss.zoo.processes import Peers
 
 FAULTS = (ValueError, TypeError, KeyError, OSError, ArithmeticError, MemoryError, ImportError, RuntimeError)
 
@@ -167,7 +168,7 @@ def train(
         typer.echo(zoo.train(name, into, steps=steps, save_every=save_every))
         return
     runs.run(name)  # raises for an unknown one, before the others are waited for
-    with peers.Peers(coordinator, processes, process, wait).joined():
+    with Peers(coordinator, processes, process, wait).joined():
         try:
             typer.echo(zoo.train(name, into, steps=steps, save_every=save_every))
         except (KeyboardInterrupt, *FAULTS) as error:

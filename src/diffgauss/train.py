@@ -19,8 +19,8 @@ from tqdm.auto import tqdm
 
 from diffgauss import parallel
 from diffgauss.core import Denoiser, Points, check_denoiser, check_points, expand, pytree
+from diffgauss.interrupts import interrupts
 from diffgauss.schedule import lognormal_sigmas
-from diffgauss.stops import interrupts
 
 
 def weight(sigma: Array, sigma_data: float | Array) -> Array:

@@ -30,7 +30,7 @@ from typer.testing import CliRunner
 import diffgauss as dg
 from diffgauss import cli, files
 from diffgauss.zoo import checkpoint, runs
-from diffgauss.zoo.training import resume
+from diffgauss.zoo.resumable import resume
 
 ROOT = Path(__file__).resolve().parents[2]
 MANY = "ATTACK" in os.environ

@@ -9,7 +9,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from test_structure import PATHS, code, solutions
 
-from diffgauss.notebook import written
+from diffgauss.notebook import answers
 
 ANEW = [path for path in PATHS if "../docs/glossary.md" in path.read_text(encoding="utf-8")]
 """They point to the glossary."""
@@ -99,7 +99,7 @@ def test_what_readers_write_is_a_task_with_a_short_solution(notebook):
         (body,) = re.findall(
             r"^    # BEGIN SOLUTION\n(.*?)^    # END SOLUTION$", cell.source, re.DOTALL | re.MULTILINE
         )
-        assert name in written.TASKS and f"def {name}(" in cell.source and len(body.splitlines()) <= 15
+        assert name in answers.TASKS and f"def {name}(" in cell.source and len(body.splitlines()) <= 15
         assert {"solution", "nbval-check-output"} <= set(tags(cell)) and "hide-input" not in tags(cell)
         assert cell.outputs[0].text.startswith(f"✓ your {name} agrees with ")
         assert "dg." not in body

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 import diffgauss as dg
 from diffgauss.blocks import in_blocks
 from diffgauss.zoo import checkpoint
-from diffgauss.zoo.peers import Peers
+from diffgauss.zoo.processes import Peers
 
 WORKER = Path(__file__).with_name("worker.py")
 

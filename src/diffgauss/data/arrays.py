@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from diffgauss.data.pixels import TooLarge, bounded, damage
+from diffgauss.data.decoding import TooLarge, bounded, damage
 from diffgauss.data.splits import FIFTH, HELD_OUT, OTHER, Report, fifth
 
 FORMS = ("{}", "{}_images", "x_{}", "X_{}", "{}_x", "{}_X", "images_{}", "{}_data")

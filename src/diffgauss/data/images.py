@@ -11,8 +11,8 @@ from typing import Literal, overload
 
 import numpy as np
 
-from diffgauss.data import files, store
-from diffgauss.data.pixels import SUFFIXES, chosen, damage, numbers, reshaped
+from diffgauss.data import sources, store
+from diffgauss.data.decoding import SUFFIXES, chosen, damage, numbers, reshaped
 from diffgauss.data.splits import Report
 
 Images = np.ndarray
@@ -100,10 +100,10 @@ def load(
         pixels = reshaped(_cifar10(split, classes), size, grey)
     elif name == "pneumoniamnist":
         pixels = reshaped(_pneumoniamnist(split, classes), size, grey)
-    elif (path := files.known(name)) is not None:
-        pixels, found = files.read(path, split, classes, size, grey, limit)
+    elif (path := sources.known(name)) is not None:
+        pixels, found = sources.read(path, split, classes, size, grey, limit)
     elif _of_the_hub(str(name)):
-        pixels, found = files.hub(str(name), split, classes, size, grey)
+        pixels, found = sources.hub(str(name), split, classes, size, grey)
     else:
         raise ValueError(
             f"got name {str(name)!r}, which is no file or folder here; needs 'fashion-mnist', 'cifar10', "
@@ -136,9 +136,9 @@ def _cifar10(split: str, classes: Sequence[int | str] | None) -> np.ndarray:
         raise FileNotFoundError(f"{where} is missing; DIFFGAUSS_CIFAR10 needs to name a folder or archive")
     source = where or "uoft-cs/cifar10"
     if where:
-        pixels, _ = files.read(Path(where), split, classes, None, None, 4e9)
+        pixels, _ = sources.read(Path(where), split, classes, None, None, 4e9)
     else:
-        pixels, _ = files.hub(source, split, classes, None, None)
+        pixels, _ = sources.hub(source, split, classes, None, None)
     n = _CIFAR10_EACH[split] * len(CIFAR10 if classes is None else numbers(CIFAR10, classes))
     if pixels.shape != (n, 32, 32, 3):
         raise ValueError(f"{source} holds images of shape {pixels.shape} for {split!r}; needs {(n, 32, 32, 3)}")

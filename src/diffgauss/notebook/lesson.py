@@ -15,7 +15,7 @@ from IPython.display import display
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from diffgauss.notebook import written as tasks
+from diffgauss.notebook import answers
 from diffgauss.notebook.solutions import EXERCISES
 
 Verdict = Literal["holds", "partly", "fails"]
@@ -98,9 +98,9 @@ def written(function: Callable) -> Callable:
     That is the function itself if it agrees with the kernel of its name, and else the kernel, with the same
     arguments. Raises ValueError for a function whose name is no task's.
     """
-    found = tasks.compared(function)
+    found = answers.compared(function)
     _written[function.__name__] = function
-    task = tasks.TASKS[function.__name__]
+    task = answers.TASKS[function.__name__]
     if found.state == "right":
         print(f"✓ {found.line}")
         return function
@@ -115,10 +115,10 @@ def grade(name: str, seed: int = 0) -> None:
     """
     if name not in _written:
         raise AssertionError(f"{name} was not given to dg.lesson.written; run its cell and the one after it")
-    found = tasks.compared(_written[name], seed)
+    found = answers.compared(_written[name], seed)
     if found.state != "right":
         raise AssertionError(found.line)
-    if borrowed := tasks.borrows(_written[name]):
+    if borrowed := answers.borrows(_written[name]):
         raise AssertionError(f"your {name} uses diffgauss itself ({borrowed}); needs to be written out")
 
 

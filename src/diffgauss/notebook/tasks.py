@@ -19,7 +19,7 @@ from diffgauss.measures.bias import excess_of, position_of, pull_of, skill_of
 from diffgauss.measures.distance import generalization, rmse
 from diffgauss.measures.linearity import linearity, linearity_deviation
 from diffgauss.moments import Moments, fit
-from diffgauss.notebook import drawn
+from diffgauss.notebook import inputs
 from diffgauss.notebook.solutions import effective_number, mixture, wiener
 from diffgauss.ode import euler, heun, velocity
 from diffgauss.schedule import edm_scalings, karras_sigmas
@@ -138,10 +138,10 @@ def _time(sigma, sigmas, times):
 
 
 TASKS = {
-    "score": Task(_score, "jax.grad of the log density", drawn.clusters, 1e-3),
-    "velocity": Task(velocity, "dg.velocity", lambda rng: drawn.step(rng)[:3], 1e-4),
-    "euler": Task(euler, "dg.euler", drawn.step, 1e-4),
-    "heun": Task(heun, "dg.heun", drawn.step, 1e-4),
+    "score": Task(_score, "jax.grad of the log density", inputs.clusters, 1e-3),
+    "velocity": Task(velocity, "dg.velocity", lambda rng: inputs.step(rng)[:3], 1e-4),
+    "euler": Task(euler, "dg.euler", inputs.step, 1e-4),
+    "heun": Task(heun, "dg.heun", inputs.step, 1e-4),
     "grid": Task(
         _grid,
         "dg.karras_sigmas",
@@ -151,7 +151,7 @@ TASKS = {
     "D_M": Task(
         _empirical,
         "dg.EmpiricalDenoiser",
-        lambda rng: (2 * drawn.images(rng, 3), np.float32(rng.uniform(0.5, 2)), drawn.images(rng, 5)),
+        lambda rng: (2 * inputs.images(rng, 3), np.float32(rng.uniform(0.5, 2)), inputs.images(rng, 5)),
         1e-3,
     ),
     "effective_number": Task(
@@ -163,62 +163,67 @@ TASKS = {
     "D_G": Task(
         _gaussian,
         "dg.GaussianDenoiser",
-        lambda rng: (2 * drawn.images(rng, 3), np.float32(rng.uniform(0.5, 2)), *drawn.moments(rng)),
+        lambda rng: (2 * inputs.images(rng, 3), np.float32(rng.uniform(0.5, 2)), *inputs.moments(rng)),
         1e-3,
     ),
     "flow": Task(
         _flow,
         "dg.GaussianDenoiser.flow",
-        lambda rng: (9 * drawn.images(rng, 3), np.float32(9), np.float32(rng.uniform(0, 2)), *drawn.moments(rng)),
+        lambda rng: (
+            9 * inputs.images(rng, 3),
+            np.float32(9),
+            np.float32(rng.uniform(0, 2)),
+            *inputs.moments(rng),
+        ),
         1e-2,
     ),
-    "GL": Task(_distance, "dg.generalization", lambda rng: (drawn.images(rng, 4), drawn.images(rng, 6)), 1e-4),
+    "GL": Task(_distance, "dg.generalization", lambda rng: (inputs.images(rng, 4), inputs.images(rng, 6)), 1e-4),
     "scalings": Task(
         _scalings, "dg.edm_scalings", lambda rng: (rng.uniform(0.01, 9, 4).astype("f4"), rng.uniform(0.2, 2)), 1e-4
     ),
-    "dsm_loss": Task(_dsm_loss, "diffgauss.train.dsm_loss", drawn.loss, 1e-4),
-    "train_step": Task(_train_step, "a step of dg.train_steps", drawn.training, 1e-4),
+    "dsm_loss": Task(_dsm_loss, "diffgauss.train.dsm_loss", inputs.loss, 1e-4),
+    "train_step": Task(_train_step, "a step of dg.train_steps", inputs.training, 1e-4),
     "average": Task(
         _average,
         "optax.incremental_update",
-        drawn.two_networks,
+        inputs.two_networks,
         1e-4,
     ),
     "mix": Task(
         _mix,
         "a mixture of the same noise level",
         lambda rng: (
-            drawn.images(rng, 3),
-            drawn.images(rng, 3),
+            inputs.images(rng, 3),
+            inputs.images(rng, 3),
             np.float32(rng.uniform(0.2, 0.9)),
-            drawn.images(rng, 1)[0],
+            inputs.images(rng, 1)[0],
         ),
         1e-4,
     ),
-    "linearity": Task(_linearity, "dg.linearity", drawn.pairs, 1e-4),
-    "deviation": Task(_deviation, "dg.linearity_deviation", drawn.pairs, 1e-4),
-    "normal_equations": Task(_normal_equations, "the least squares of dg.distill", drawn.regression, 1e-3),
+    "linearity": Task(_linearity, "dg.linearity", inputs.pairs, 1e-4),
+    "deviation": Task(_deviation, "dg.linearity_deviation", inputs.pairs, 1e-4),
+    "normal_equations": Task(_normal_equations, "the least squares of dg.distill", inputs.regression, 1e-3),
     "wiener": Task(
         wiener,
         "the matrix of dg.GaussianDenoiser",
-        lambda rng: (*drawn.moments(rng)[1:], np.float32(rng.uniform(0.5, 2))),
+        lambda rng: (*inputs.moments(rng)[1:], np.float32(rng.uniform(0.5, 2))),
         1e-4,
     ),
     "cross_fit": Task(
         _cross_fit,
         "the product of two fits in dg.linear_distance",
-        lambda rng: (*drawn.regression(rng), *drawn.regression(rng), drawn.regression(rng, 20)[0]),
+        lambda rng: (*inputs.regression(rng), *inputs.regression(rng), inputs.regression(rng, 20)[0]),
         1e-2,
     ),
-    "skill": Task(_value(skill_of), "dg.skill", lambda rng: drawn.differences(rng, 2), 1e-4),
-    "excess": Task(_value(excess_of), "dg.excess", lambda rng: drawn.differences(rng, 2), 1e-4),
-    "pull": Task(_value(pull_of), "dg.pull", lambda rng: drawn.differences(rng, 3), 1e-4),
-    "position": Task(_value(position_of), "dg.position", lambda rng: drawn.differences(rng, 2), 1e-4),
-    "gap": Task(lambda a, b: rmse(np.asarray(a), np.asarray(b))[0].mean(), "dg.gap", drawn.answers, 1e-4),
+    "skill": Task(_value(skill_of), "dg.skill", lambda rng: inputs.differences(rng, 2), 1e-4),
+    "excess": Task(_value(excess_of), "dg.excess", lambda rng: inputs.differences(rng, 2), 1e-4),
+    "pull": Task(_value(pull_of), "dg.pull", lambda rng: inputs.differences(rng, 3), 1e-4),
+    "position": Task(_value(position_of), "dg.position", lambda rng: inputs.differences(rng, 2), 1e-4),
+    "gap": Task(lambda a, b: rmse(np.asarray(a), np.asarray(b))[0].mean(), "dg.gap", inputs.answers, 1e-4),
     "agreement": Task(
         lambda x, y, u: sample_cosine(x, y, mean=u).value,
         "dg.sample_cosine",
-        lambda rng: (*drawn.differences(rng, 2), rng.standard_normal(5).astype("f4")),
+        lambda rng: (*inputs.differences(rng, 2), rng.standard_normal(5).astype("f4")),
         1e-4,
     ),
     "effective_noise": Task(
@@ -227,10 +232,13 @@ TASKS = {
         lambda rng: (rng.uniform(0.1, 4, 12), rng.uniform(0.5, 2), rng.integers(8, 40)),
         1e-3,
     ),
-    "D_classes": Task(_classes, "dg.MixtureDenoiser", drawn.kinds, 1e-3),
-    "local_pixel": Task(_pixel, "dg.LocalDenoiser", drawn.window, 1e-3),
+    "D_classes": Task(_classes, "dg.MixtureDenoiser", inputs.kinds, 1e-3),
+    "local_pixel": Task(_pixel, "dg.LocalDenoiser", inputs.window, 1e-3),
     "median_r2": Task(
-        lambda x, y: sample_pearson(x, y).value, "dg.sample_pearson", lambda rng: drawn.differences(rng, 2), 1e-4
+        lambda x, y: sample_pearson(x, y).value,
+        "dg.sample_pearson",
+        lambda rng: inputs.differences(rng, 2),
+        1e-4,
     ),
     "predicted_gap": Task(
         lambda q, mse: np.sqrt(q * mse),
@@ -241,7 +249,7 @@ TASKS = {
     "explained": Task(
         lambda net, other: 1 - ((net - other) ** 2).sum() / (net**2).sum(),
         "one less the squares left over those of the network",
-        lambda rng: drawn.differences(rng, 2),
+        lambda rng: inputs.differences(rng, 2),
         1e-4,
     ),
     "collapse": Task(
@@ -250,8 +258,8 @@ TASKS = {
         lambda rng: (rng.uniform(1, 20), rng.integers(10, 10**5)),
         1e-4,
     ),
-    "from_eps": Task(_predicted("eps"), "dg.from_network", drawn.predicted, 1e-4),
-    "from_v": Task(_predicted("v"), "dg.from_network", drawn.predicted, 1e-4),
-    "time": Task(_time, "dg.NoiseSchedule", drawn.schedule, 1e-2),
-    "memorized": Task(_memorized, "dg.generalization", drawn.copies, 1e-4),
+    "from_eps": Task(_predicted("eps"), "dg.from_network", inputs.predicted, 1e-4),
+    "from_v": Task(_predicted("v"), "dg.from_network", inputs.predicted, 1e-4),
+    "time": Task(_time, "dg.NoiseSchedule", inputs.schedule, 1e-2),
+    "memorized": Task(_memorized, "dg.generalization", inputs.copies, 1e-4),
 }

@@ -29,7 +29,7 @@ from diffgauss.measures.distance import digests, generalization
 from diffgauss.measures.linearity import linearity
 from diffgauss.ode import sample
 from diffgauss.schedule import karras_sigmas
-from diffgauss.tour.comparison import MEASURES, Comparison
+from diffgauss.tour.record import MEASURES, Comparison
 
 LEVELS = (4.07, 1.50, 0.470, 0.117)
 """Where D_G, D_M and networks differ."""

@@ -15,8 +15,8 @@ from diffgauss.notebook import plots
 from diffgauss.ode import sample, trajectory
 from diffgauss.tour.case import DISTILLED, EACH, PAIRS, SAMPLES, Case, components, copies
 from diffgauss.tour.page import Picture, Section, Table, over_levels
-from diffgauss.zoo.judge import weighted_loss
 from diffgauss.zoo.runs import computer
+from diffgauss.zoo.scoring import weighted_loss
 
 SHOWN = [2, 4, 5, 6, 7]
 """The levels whose pictures are shown: 21, 4.1, 1.5, .47 and .12."""

@@ -14,8 +14,8 @@ from diffgauss.denoisers.network import EDMDenoiser
 from diffgauss.nets.unet import UNet
 from diffgauss.train import TrainConfig, TrainState
 from diffgauss.zoo import checkpoint
+from diffgauss.zoo.resumable import parked_at, resume
 from diffgauss.zoo.runs import CHUNK
-from diffgauss.zoo.training import parked_at, resume
 
 SAVE_EVERY = 30.0
 """Seconds between two writes of the state."""

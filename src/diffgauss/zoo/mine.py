@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffgauss.denoisers.network import EDMDenoiser
-from diffgauss.zoo import checkpoint, shelf
+from diffgauss.zoo import checkpoint, collection
 from diffgauss.zoo.runs import run
 
 FOLDER = Path("my_networks")
@@ -48,11 +48,11 @@ def own(name: str) -> Own:
     """
     like, path = _like(name), FOLDER / f"{name}.safetensors"
     if not path.exists():
-        return Own(shelf.load(INSTEAD[name]), f"the zoo's {INSTEAD[name]}")
+        return Own(collection.load(INSTEAD[name]), f"the zoo's {INSTEAD[name]}")
     return Own(jax.tree.map(jnp.asarray, checkpoint.load(path, like)), "yours")
 
 
 def _like(name: str) -> EDMDenoiser:
     if name not in INSTEAD:
         raise ValueError(f"got {name!r}; needs one of {', '.join(INSTEAD)}")
-    return shelf.untrained(run(INSTEAD[name]))
+    return collection.untrained(run(INSTEAD[name]))

@@ -15,7 +15,7 @@ from flax import nnx
 import diffgauss as dg
 from diffgauss.train import TrainConfig, TrainState, fit
 from diffgauss.zoo import checkpoint
-from diffgauss.zoo.training import resume
+from diffgauss.zoo.resumable import resume
 
 ONE = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"}
 

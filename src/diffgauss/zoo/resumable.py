@@ -13,13 +13,13 @@ from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
 from diffgauss import data as datasets, files
+from diffgauss.interrupts import terminated
 from diffgauss.nets.unet import parameters
 from diffgauss.parallel import data_mesh
-from diffgauss.stops import terminated
 from diffgauss.train import TrainConfig, TrainState, fit
-from diffgauss.zoo import checkpoint, judge
+from diffgauss.zoo import checkpoint, scoring
+from diffgauss.zoo.collection import cast, load, losses, read, untrained, whole
 from diffgauss.zoo.runs import CHUNK, SUBSET_SEED, computer, data, held_out, pool, run
-from diffgauss.zoo.shelf import cast, load, losses, read, untrained, whole
 
 
 def resume(
@@ -140,18 +140,18 @@ def _train(name: str, where: Path, steps: int | None, save_every: float, progres
 def score(name: str, *, last: bool = False, progress: bool = True) -> dict[str, Any]:
     """The scores of each shipped snapshot of a run, or of the last one alone, by step. Raises as ``load``.
 
-    They are those of ``judge.Judge``; runs that were finished before there were so many take them from here.
+    They are those of ``scoring.Judge``; runs that were finished before there were so many take them from here.
     """
     this, measured = run(name), _judge(name)
     steps = this.snapshots[-1:] if last else this.snapshots
     return {str(s): measured(load(name, s)) for s in tqdm(steps, name, disable=not progress)}
 
 
-def _judge(name: str) -> judge.Judge:
+def _judge(name: str) -> scoring.Judge:
     this, held = run(name), held_out(name)
     if this.dataset == "cifar10":  # its test images come by class
         held = datasets.subset(held, len(held), seed=SUBSET_SEED)
-    return judge.Judge(data(name), held, pool(name), this.config)
+    return scoring.Judge(data(name), held, pool(name), this.config)
 
 
 def verify(name: str, *, steps: int = 64, progress: bool = False) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from diffgauss.data import arrays
-from diffgauss.data.pixels import SUFFIXES, TooLarge, bounded, chosen, damage, pixels, reshaped, stacked
+from diffgauss.data.decoding import SUFFIXES, TooLarge, bounded, chosen, damage, pixels, reshaped, stacked
 from diffgauss.data.splits import FIFTH, HELD_OUT, OTHER, Report, fifth
 
 Classes = Sequence[int | str] | None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import diffgauss as dg
-from diffgauss.notebook import lesson, written
+from diffgauss.notebook import answers, lesson
 
 RIGHT = """
 import jax
@@ -226,23 +226,23 @@ def fresh(monkeypatch):
 
 
 def test_every_task_is_tried_here():
-    assert set(WRONG) == set(written.TASKS)
+    assert set(WRONG) == set(answers.TASKS)
 
 
-@pytest.mark.parametrize("name", written.TASKS)
+@pytest.mark.parametrize("name", answers.TASKS)
 @pytest.mark.parametrize("seed", range(3))
 def test_a_right_one_agrees_and_a_wrong_one_does_not(name, seed):
-    assert written.compared(cell(RIGHT, name), seed).state == "right"
-    found = written.compared(cell(WRONG[name], name), seed)
-    assert found.state == "wrong" and f"differs from {written.TASKS[name].name}" in found.line
+    assert answers.compared(cell(RIGHT, name), seed).state == "right"
+    found = answers.compared(cell(WRONG[name], name), seed)
+    assert found.state == "wrong" and f"differs from {answers.TASKS[name].name}" in found.line
 
 
-@pytest.mark.parametrize("name", written.TASKS)
+@pytest.mark.parametrize("name", answers.TASKS)
 def test_the_notebook_goes_on_with_the_kernel(name, capsys):
     right, wrong = cell(RIGHT, name), cell(WRONG[name], name)
     assert lesson.written(right) is right and capsys.readouterr().out.startswith(f"✓ your {name} agrees")
     lesson.grade(name, 7)
-    assert lesson.written(wrong) is written.TASKS[name].kernel
+    assert lesson.written(wrong) is answers.TASKS[name].kernel
     assert capsys.readouterr().out.startswith(f"✗ your {name} differs")
     with pytest.raises(AssertionError, match=f"your {name} differs from"):
         lesson.grade(name, 7)
@@ -251,7 +251,7 @@ def test_the_notebook_goes_on_with_the_kernel(name, capsys):
 @pytest.mark.parametrize("body", ["...", "raise NotImplementedError", "pass"])
 def test_an_empty_one_is_said_to_be_empty(body, capsys):
     empty = cell(f"def D_M(x, sigma, y):\n    {body}", "D_M")
-    assert lesson.written(empty) is written.TASKS["D_M"].kernel
+    assert lesson.written(empty) is answers.TASKS["D_M"].kernel
     assert capsys.readouterr().out == "○ D_M is not written yet; the cells below go on with dg.EmpiricalDenoiser\n"
     with pytest.raises(AssertionError, match="D_M is not written yet"):
         lesson.grade("D_M")
@@ -259,7 +259,7 @@ def test_an_empty_one_is_said_to_be_empty(body, capsys):
 
 @pytest.mark.parametrize("body, said", [("return x[0]", "gives shape"), ("return nothing", "raised NameError")])
 def test_other_answers_say_what_is_wrong(body, said):
-    assert said in written.compared(cell(f"def D_M(x, sigma, y):\n    {body}", "D_M")).line
+    assert said in answers.compared(cell(f"def D_M(x, sigma, y):\n    {body}", "D_M")).line
 
 
 CRASHES = ["return 1 / 0", "raise KeyError('x')", "import sys; sys.exit(0)", "assert False", "return D_M(x, s, y)"]
@@ -268,7 +268,7 @@ CRASHES = ["return 1 / 0", "raise KeyError('x')", "import sys; sys.exit(0)", "as
 @pytest.mark.parametrize("body", CRASHES)
 def test_a_crash_earns_nothing_and_the_notebook_goes_on(body, capsys):
     crash = cell(f"def D_M(x, s, y):\n    {body}", "D_M")
-    assert lesson.written(crash) is written.TASKS["D_M"].kernel
+    assert lesson.written(crash) is answers.TASKS["D_M"].kernel
     assert capsys.readouterr().out.startswith("✗ your D_M raised ")
     for seed in (0, 7):
         with pytest.raises(AssertionError, match="your D_M raised "):
@@ -277,7 +277,7 @@ def test_a_crash_earns_nothing_and_the_notebook_goes_on(body, capsys):
 
 def test_what_crashes_on_other_arguments_alone_earns_nothing():
     """The notebook's own arguments are those of seed 0."""
-    own = written.TASKS["D_M"].draw(np.random.default_rng(0))[0]
+    own = answers.TASKS["D_M"].draw(np.random.default_rng(0))[0]
 
     def D_M(x, sigma, y):
         return cell(RIGHT, "D_M")(x, sigma, y) if np.allclose(x, own) else 1 / 0
@@ -301,9 +301,9 @@ BORROWED = [
     f"import numpy as np\ndef D_M(x, s, y):\n    import diffgauss\n    return diffgauss.{KERNEL}",
     "from diffgauss.denoisers.empirical import EmpiricalDenoiser\nimport numpy as np\n"
     f"def help(x, s, y):\n    return {KERNEL}\ndef D_M(x, s, y):\n    return help(x, s, y)",
-    "from diffgauss.notebook.written import TASKS\ndef D_M(x, s, y):\n    return TASKS['D_M'].kernel(x, s, y)",
+    "from diffgauss.notebook.answers import TASKS\ndef D_M(x, s, y):\n    return TASKS['D_M'].kernel(x, s, y)",
     f"import numpy as np, sys\ndef D_M(x, s, y):\n    return sys.modules['diffgauss'].{KERNEL}",
-    "from diffgauss.notebook.written import TASKS\nkernel = TASKS['D_M'].kernel\n"
+    "from diffgauss.notebook.answers import TASKS\nkernel = TASKS['D_M'].kernel\n"
     "def D_M(x, s, y, f=kernel):\n    return f(x, s, y)",
 ]
 
@@ -329,8 +329,8 @@ def test_a_right_one_that_calls_a_wrong_one_earns_its_point():
 def test_the_kernel_itself_and_one_that_was_never_given_earn_nothing():
     with pytest.raises(AssertionError, match="GL was not given to dg.lesson.written"):
         lesson.grade("GL")
-    assert written.borrows(written.TASKS["GL"].kernel)
-    assert written.borrows(jax.jit(written.TASKS["GL"].kernel))
-    assert not written.borrows(partial(jnp.add, 1))
+    assert answers.borrows(answers.TASKS["GL"].kernel)
+    assert answers.borrows(jax.jit(answers.TASKS["GL"].kernel))
+    assert not answers.borrows(partial(jnp.add, 1))
     with pytest.raises(ValueError, match="got a function 'sample'; there are score"):
         lesson.written(dg.sample)
