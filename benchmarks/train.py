@@ -21,6 +21,7 @@ from timing import cores, in_turns
 from worker import BUILD, HERE, Worker, ensure_python, running
 
 OURS, EAGER, COMPILED, PRODUCT = "diffgauss", "torch eager", "torch compiled", "product"
+SHARES = "diffgauss, a share of the batch for each core"
 Turns = dict[str, Callable[[], float]]
 
 
@@ -114,10 +115,12 @@ def samples(s: TrainSettings, at: Cores) -> list[Row]:
     turns: Turns = {OURS: partial(at.ours.ask, "sample", [s.width, s.size, 0])}
     if at.torch is not None:
         turns |= {n: partial(at.torch.ask, "sample", [n, 0]) for n in s.peers if n not in at.missing}
-    extra, times = first_calls(turns, 1), in_turns(turns, s.rounds)
+    shared: Turns = {SHARES: partial(at.ours.ask, "shares", [s.width, s.size, 0])} if at.n > 1 else {}
+    extra, times = first_calls(turns, 1), in_turns(turns | shared, s.rounds)
     what = f"{s.levels} Heun steps, batch {s.sampler_batch}, on {at}"
     return [
         *against("sampling", what, times, s.peers, at),
+        *(row for name in shared for row in against("sampling", what, times, s.peers, at, name)),
         *(Row("sampling", f"{what}: first call beyond a later one, {name}", [t], "s") for name, t in extra.items()),
     ]  # fmt: skip
 
@@ -182,9 +185,11 @@ def spreading(s: TrainSettings, workers: dict[str, Worker]) -> list[Row]:
     ]
 
 
-def against(part: str, what: str, times: dict[str, list[float]], peers: Sequence[str], at: Cores) -> list[Row]:
+def against(
+    part: str, what: str, times: dict[str, list[float]], peers: Sequence[str], at: Cores, ours: str = OURS
+) -> list[Row]:
     return [
-        ratio(part, f"{what}: {OURS} / {p}", times, OURS, p, goal=("≤", 1), note=at.missing.get(p, ""))
+        ratio(part, f"{what}: {ours} / {p}", times, ours, p, goal=("≤", 1), note=at.missing.get(p, ""))
         for p in peers
     ]
 

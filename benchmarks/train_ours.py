@@ -5,6 +5,7 @@ A process for each number of cores and of devices, which both are fixed when JAX
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -58,8 +59,15 @@ class Worker:
 
     def sample(self, kind: Kind) -> float:
         """Seconds of one call of the sampler."""
+        return self._sampled(kind, lambda f, x: f(x))
+
+    def shares(self, kind: Kind) -> float:
+        """Seconds of the same with a share of the batch for each core."""
+        return self._sampled(kind, dg.in_shares)
+
+    def _sampled(self, kind: Kind, call: Callable) -> float:
         D, noise, sigmas = self.training(*kind).state.ema, self.arrays["noise"], jnp.asarray(self.arrays["sigmas"])
-        return seconds(lambda: jax.block_until_ready(dg.sample(D, jnp.asarray(noise), sigmas)))
+        return seconds(lambda: jax.block_until_ready(call(lambda x: dg.sample(D, x, sigmas), jnp.asarray(noise))))
 
     def held_out(self, kind: Kind) -> float:
         """The loss of the averaged weights on the images, levels and noise of the driver."""
@@ -79,7 +87,7 @@ multiply = jax.jit(lambda x, y: jnp.matmul(x, y, precision="highest"))
 def main(folder: Path) -> None:
     reply, sys.stdout = sys.stdout, sys.stderr
     worker = Worker(folder)
-    tasks: dict[str, Any] = {n: getattr(worker, n) for n in ("step", "sample", "held_out", "product")}
+    tasks: dict[str, Any] = {n: getattr(worker, n) for n in ("step", "sample", "shares", "held_out", "product")}
     print(json.dumps({"devices": len(jax.devices())}), file=reply, flush=True)
     answer(reply, tasks)
 

@@ -98,6 +98,21 @@ def nbval(python: str | Path, path: Path, before: Sequence[str] = (), **variable
     return found
 
 
+def carried(python: str | Path, folder: Path, **variables: str) -> list[str]:
+    """What goes wrong when notebooks 4 to 6 take along the two networks that notebook 3 kept in the folder."""
+    found = [] if len(list((folder / "my_networks").iterdir())) == 2 else ["notebook 3 did not keep two networks"]
+    for path in sorted((ROOT / "notebooks").glob("0[456]_*.ipynb")):
+        book = nbformat.read(path, as_version=4)
+        code = [cell for cell in book.cells if cell.cell_type == "code"]
+        own = [cell for cell in code if "own" in cell.metadata.get("tags", [])]
+        assert len(own) >= 2
+        taken = nbformat.v4.new_code_cell("assert {net.whose for net in mine.values()} == {'yours'}")
+        book.cells = [*code[:2], *own, taken]
+        nbformat.write(book, folder / path.name)
+        found += nbval(python, folder / path.name, **variables)
+    return found
+
+
 def faults(python: Path, notebooks: list[Path], tests: list[str]) -> list[str]:
     """What goes wrong when these tests and notebooks run there, each notebook alone in an empty folder."""
     command = [python, "-m", "pytest", "-m", "not slow", "-q", "-p", "no:cacheprovider", *tests]
@@ -106,6 +121,8 @@ def faults(python: Path, notebooks: list[Path], tests: list[str]) -> list[str]:
     for path in notebooks:
         with tempfile.TemporaryDirectory() as folder:
             found += nbval(python, Path(shutil.copy(path, folder)))
+            if path.name.startswith("03"):
+                found += carried(python, Path(folder))
     return found
 
 

@@ -12,6 +12,7 @@ from diffgauss.adapters.networks import (
 )
 from diffgauss.adapters.torch import from_torch as from_torch
 from diffgauss.beyond import theory as theory
+from diffgauss.beyond.batches import in_shares as in_shares
 from diffgauss.beyond.chosen import ChosenDenoiser as ChosenDenoiser
 from diffgauss.beyond.local import LocalDenoiser as LocalDenoiser
 from diffgauss.beyond.mixture import MixtureDenoiser as MixtureDenoiser

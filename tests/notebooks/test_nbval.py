@@ -61,32 +61,7 @@ def test_notebook_alone_in_an_empty_folder(path, installed, tmp_path):
     asked = set(server.asked)
     assert bool(asked) == first and asked <= execute.needs(nbformat.read(path, as_version=4))
     if path == PATHS[2]:
-        own_sections(copy.parent)
-
-
-def own_sections(folder: Path) -> None:
-    """What notebooks 4 to 6 do with the two networks that notebook 3 kept in a folder, with the same checks."""
-    for path in PATHS[3:6]:
-        book = nbformat.read(path, as_version=4)
-        code = [cell for cell in book.cells if cell.cell_type == "code"]
-        own = [cell for cell in code if "own" in cell.metadata.get("tags", [])]
-        assert len(own) >= 2
-        book.cells = [*code[:2], *own, new_code_cell("assert {net.whose for net in mine.values()} == {'yours'}")]
-        nbformat.write(book, folder / path.name)
-        assert not newest.nbval(sys.executable, folder / path.name)
-    assert len(list((folder / "my_networks").iterdir())) == 2
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(PATHS[2] not in ELSEWHERE, reason="notebook 3 runs here, with these sections after it")
-def test_a_reader_s_own_networks_go_along(tmp_path):
-    """Where notebook 3 runs with other versions, its training alone is run with these."""
-    book = nbformat.read(PATHS[2], as_version=4)
-    kept = next(k for k, cell in enumerate(book.cells) if "dg.zoo.keep(" in cell.source)
-    book.cells = book.cells[: kept + 2]  # with the check after it
-    nbformat.write(book, tmp_path / PATHS[2].name)
-    assert not newest.nbval(sys.executable, tmp_path / PATHS[2].name)
-    own_sections(tmp_path)
+        assert not newest.carried(sys.executable, copy.parent)
 
 
 @pytest.mark.slow

@@ -44,3 +44,15 @@ def in_threads(f: Callable[[Any, Any, Any], Any], D: Any, x: Any, sigma: Any, at
     with ThreadPoolExecutor(n - 1) as pool:
         found = [f(D, *shares[0]), *pool.map(lambda share: f(D, *share), shares[1:])]
     return jax.tree.map(lambda *parts: jnp.concatenate(parts)[: len(x)], *found)
+
+
+def in_shares(f: Callable[[Any], Any], x: Any, at_least: int = 32) -> Any:
+    """f(x) with an equal share of the batch for each processor core, as in
+
+        dg.in_shares(lambda x: dg.sample(D, x, sigmas), x)
+
+    f: a compiled function of a batch (b, …) that treats each member by itself and gives a pytree of arrays (b, …);
+    at_least: members of a share. It helps networks, whose many small steps leave cores idle, and gains nothing for
+    the two products of D_M. With a GPU, several devices or float64 it is f(x).
+    """
+    return in_threads(lambda _, x, __: f(x), None, x, 1.0, at_least)
