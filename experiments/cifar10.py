@@ -156,7 +156,7 @@ def aligned(D_L, D_G, i: int) -> float:
 
 def linearity() -> dict:
     """C3: the least score, raw and centred, and the largest deviation over twenty levels."""
-    held = test()[1]
+    held = jnp.asarray(test()[1][:200])
     found = {}
     for name in (FEW, HALVES[0], MANY, SECOND):
         D, u = dg.zoo.load(name), jnp.asarray(data(name).mean(0))

@@ -165,7 +165,7 @@ def check_points(data: ArrayLike, name: str = "data", *, at_least: int = 1) -> N
         raise ValueError(f"{name} has dtype {dtype}; needs floating point, images scaled to [-1, 1]")
     if isinstance(data, jax.core.Tracer):
         return
-    if -LARGEST <= float(np.min(data)) and float(np.max(data)) <= LARGEST:  # no copy; NaN is neither
+    if -LARGEST <= float(np.min(data)) and float(np.max(data)) <= LARGEST:  # type: ignore  # no copy; NaN is neither
         return
     largest = np.abs(np.asarray(data, np.float64)).reshape(shape[0], -1).max(1)
     if not (finite := np.isfinite(largest)).all():
