@@ -201,6 +201,7 @@ def test_samples_in_shares_are_those_of_one_call(monkeypatch):
     assert [n for n, _ in called] == [3, 3, 3] and len({thread for _, thread in called}) > 1
     dg.in_shares(draw, x)
     assert called[3:] == [(7, threading.get_ident())]  # too few to share
+    jax.jit(lambda D: dg.in_shares(lambda x: dg.sample(D, x, sigmas), x, 2))(D)  # x is known, the network is traced
 
 
 def test_nan_is_not_swallowed(unchecked):

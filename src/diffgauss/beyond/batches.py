@@ -34,8 +34,9 @@ def in_threads(f: Callable[[Any, Any, Any], Any], D: Any, x: Any, sigma: Any, at
     ones than processors, and with one core, it is just f(D, x, σ).
     """
     n = min(cores(), len(x) // at_least)
-    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((D, x, sigma)))
-    whole = n < 2 or traced or jnp.zeros(()).dtype != jnp.float32
+    zero = jnp.zeros(())  # traced under jit, also where what f closes over is and x is not
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((D, x, sigma, zero)))
+    whole = n < 2 or traced or zero.dtype != jnp.float32
     if whole or jax.device_count() > 1 or jax.default_backend() != "cpu":
         return f(D, x, sigma)
     rows = np.minimum(np.arange(-(-len(x) // n) * n), len(x) - 1).reshape(n, -1)
@@ -53,6 +54,7 @@ def in_shares(f: Callable[[Any], Any], x: Any, at_least: int = 32) -> Any:
 
     f: a compiled function of a batch (b, …) that treats each member by itself and gives a pytree of arrays (b, …);
     at_least: members of a share. It helps networks, whose many small steps leave cores idle, and gains nothing for
-    the two products of D_M. With a GPU, several devices or float64 it is f(x).
+    the two products of D_M. With a GPU, several devices or float64, and under ``jax.jit``, it is f(x);
+    a derivative in what f closes over needs the ``jit`` inside.
     """
     return in_threads(lambda _, x, __: f(x), None, x, 1.0, at_least)
