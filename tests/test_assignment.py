@@ -105,7 +105,7 @@ def graded(graders: Path, course: Path, name: str, students: dict[str, dict[str,
     source = course / "source" / name
     source.mkdir(parents=True)
     nbformat.write(assignment.nbgrader(book, seed=11), source / f"{name}.ipynb")
-    config = assignment.CONFIG.replace("timeout = 900", "timeout = 45")
+    config = assignment.CONFIG.replace("timeout = 900", "timeout = 20")
     assert config != assignment.CONFIG
     (course / "nbgrader_config.py").write_text(config, encoding="utf-8")
     run(graders / "nbgrader", "generate_assignment", name, "--create", cwd=course)

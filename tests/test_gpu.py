@@ -32,6 +32,7 @@ ENV |= {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_th
 ENV |= {"PYTHONPATH": str(EXPERIMENTS.parent / "src")}
 CACHE = tempfile.TemporaryDirectory()  # calls compile the same functions
 ENV |= {"JAX_COMPILATION_CACHE_DIR": CACHE.name}
+ENV |= {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # at these sizes compiling takes longer than running
 TRAINED = [*QUICK["c"], *QUICK["e"]]
 
 PLANTED = """
