@@ -1,7 +1,7 @@
 """Every notebook, copied alone into an empty folder, runs as a reader runs it and prints what it printed.
 
 For the first three, which newcomers open, the package is the wheel, its cache is empty and the store is on this
-machine: they fetch nothing but what their code names. A kernel takes 3 GB of memory at most.
+machine: they fetch nothing but what their code names. A kernel takes 2 GB of memory at most.
 
 About two of them, in turn, run with the versions of Colab instead (tests/colab), and two with the newest releases
 (tests/newest), so that each runs once.
@@ -31,7 +31,7 @@ MODEST = """
 import resource, subprocess, sys
 code = subprocess.call(sys.argv[1:])
 peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-sys.exit(code or (f"a process took {peak / 1e9:.2f} GB; needs 3 or less" if peak > 3e9 else 0))
+sys.exit(code or (f"a process took {peak / 1e9:.2f} GB; needs 2 or less" if peak > 2e9 else 0))
 """
 
 
@@ -66,8 +66,8 @@ def test_notebook_alone_in_an_empty_folder(path, installed, tmp_path):
 
 @pytest.mark.slow
 def test_a_process_that_takes_more_is_found():
-    run = [sys.executable, "-c", MODEST, sys.executable, "-c", "bytearray(b'1') * 3_100_000_000"]
-    assert "GB; needs 3 or less" in subprocess.run(run, capture_output=True, text=True).stderr
+    run = [sys.executable, "-c", MODEST, sys.executable, "-c", "bytearray(b'1') * 2_100_000_000"]
+    assert "GB; needs 2 or less" in subprocess.run(run, capture_output=True, text=True).stderr
 
 
 CALLBACK = """import ipywidgets

@@ -40,6 +40,9 @@ def from_torch(
     return from_network(TorchNetwork(jnp.asarray(host.digest()), host), kind, schedule, images=images)
 
 
+PART = 64  #: images that torch gets at a time: it takes megabytes of memory for each
+
+
 @pytree
 class TorchNetwork:
     """F(x_t, t) of a torch module on (b, h, w, c) images. ``from_torch`` makes one.
@@ -160,8 +163,13 @@ def _on_host(ctx, *operands, host, wrt, transposed):
     waits: with a single core it hangs (jax issue 24255).
     """
     compute = host.forward if wrt is None else partial(host.along, wrt=wrt, transposed=transposed)
+
+    def in_parts(*arrays):
+        starts = range(0, len(arrays[0]), PART)
+        return (np.concatenate([compute(*(a[i : i + PART] for a in arrays)) for i in starts]),)
+
     results, *_ = mlir.emit_python_callback(
-        ctx, lambda *arrays: (compute(*arrays),), None, operands, ctx.avals_in, ctx.avals_out, has_side_effect=False
+        ctx, in_parts, None, operands, ctx.avals_in, ctx.avals_out, has_side_effect=False
     )
     return results
 

@@ -8,6 +8,8 @@ from diffgauss.data.images import (
     folder as folder,
     labels as labels,
     load as load,
+    pixels_of as pixels_of,
+    scaled as scaled,
     subset as subset,
 )
 from diffgauss.data.splits import Report as Report

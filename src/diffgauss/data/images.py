@@ -94,12 +94,8 @@ def load(
     if size is not None and size < 1:
         raise ValueError(f"size = {size}; needs at least 1 pixel")
     found: Report | None = None
-    if name == "fashion-mnist":
-        pixels = reshaped(_fashion_mnist(split, classes), size, grey)
-    elif name == "cifar10":
-        pixels = reshaped(_cifar10(split, classes), size, grey)
-    elif name == "pneumoniamnist":
-        pixels = reshaped(_pneumoniamnist(split, classes), size, grey)
+    if name in KNOWN:
+        pixels = reshaped(pixels_of(str(name), split, classes), size, grey)
     elif (path := sources.known(name)) is not None:
         pixels, found = sources.read(path, split, classes, size, grey, limit)
     elif _of_the_hub(str(name)):
@@ -111,11 +107,23 @@ def load(
         )
     if found is not None and not report:
         print(found)
-    if pixels.dtype != np.float32:
-        pixels = pixels.astype(np.float32)
-        pixels /= np.float32(127.5)  # in place: no second and third copy
-        pixels -= np.float32(1)
-    return (pixels, found) if report else pixels
+    images = scaled(pixels)
+    return (images, found) if report else images
+
+
+def pixels_of(name: str, split: str = "train", classes: Sequence[int | str] | None = None) -> np.ndarray:
+    """The images of a set that ``KNOWN`` names, before ``scaled``: a quarter of their size. Raises as ``load``."""
+    return KNOWN[name](split, classes)
+
+
+def scaled(pixels: np.ndarray) -> Images:
+    """pixel/127.5 − 1 as float32; what is float32 already is returned."""
+    if pixels.dtype == np.float32:
+        return pixels
+    images = pixels.astype(np.float32)
+    images /= np.float32(127.5)  # in place: no second and third copy
+    images -= np.float32(1)
+    return images
 
 
 def _of_the_hub(name: str) -> bool:
@@ -162,6 +170,9 @@ def _pneumoniamnist(split: str, classes: Sequence[int | str] | None) -> np.ndarr
     if pixels.shape[1:] != (28, 28, 1):
         raise ValueError(f"{where} holds images of shape {pixels.shape[1:]}; needs (28, 28, 1)")
     return pixels
+
+
+KNOWN = {"fashion-mnist": _fashion_mnist, "cifar10": _cifar10, "pneumoniamnist": _pneumoniamnist}
 
 
 def labels(split: str = "train") -> np.ndarray:

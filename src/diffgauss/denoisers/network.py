@@ -18,7 +18,7 @@ class EDMDenoiser(nnx.Module):
         edm_scalings(1.0, sigma_data)  # raises where sigma_data ≤ 0
         self.net, self.sigma_data = net, float(sigma_data)
 
-    @checked(jit=False)
+    @checked
     def __call__(self, x: Points, sigma: Sigma) -> Points:
         """D_θ(x; σ): x (b, size, size, channels), sigma () or (b,) > 0. Raises ValueError for other levels."""
         levels = jnp.broadcast_to(jnp.asarray(sigma, x.dtype), x.shape[:1])

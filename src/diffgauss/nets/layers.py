@@ -88,7 +88,7 @@ def from_patches(x: Array, p: int) -> Array:
 
 def zero(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
     """Weights 0: a branch that ends in them adds nothing at first."""
-    return jnp.asarray(np.zeros(shape, dtype))
+    return jax.device_put(np.zeros(shape, dtype))
 
 
 def normal(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
@@ -97,7 +97,8 @@ def normal(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
     numpy draws them from the key: jax.random would compile each shape anew, 20 s for one small net.
     """
     draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    return jnp.asarray(draw.standard_normal(shape, np.float32) / math.sqrt(math.prod(shape[:-1])), dtype)
+    weights = draw.standard_normal(shape, np.float32) / math.sqrt(math.prod(shape[:-1]))
+    return jax.device_put(weights.astype(dtype))  # jnp.asarray would compile for each shape as well
 
 
 class Conv(nnx.Module):

@@ -1,5 +1,6 @@
 """What every notebook does the same way: report the environment, check numbers, mark exercises, keep the ledger."""
 
+import ctypes
 import importlib.metadata
 import math
 import platform
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
+from IPython.core.getipython import get_ipython
 from IPython.display import display
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -31,7 +33,12 @@ NEWEST = {
 
 
 def env_report() -> None:
-    """Print Python, package versions and device; warn once of packages that the notebooks were not tried with."""
+    """Print Python, package versions and device; warn once of packages that the notebooks were not tried with.
+
+    From here on what a cell frees goes back to the system after it: glibc keeps half a gigabyte of a notebook's.
+    """
+    if (shell := get_ipython()) is not None and platform.libc_ver()[0] == "glibc":
+        shell.events.register("post_run_cell", _trim)
     lines, odd = [f"Python {platform.python_version()}"], []
     for text in importlib.metadata.requires("diffgauss") or []:
         requirement = Requirement(text)
@@ -53,6 +60,10 @@ def env_report() -> None:
     device = jax.devices()[0]
     print(f"diffgauss {importlib.metadata.version('diffgauss')} on {jax.device_count()} × {device.device_kind}")
     print(", ".join(lines))
+
+
+def _trim(_: Any) -> None:
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 def check(

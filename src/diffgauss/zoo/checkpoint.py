@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -49,7 +48,7 @@ def load(path: str | Path, like: T) -> T:
         if (leaf.shape, leaf.dtype) != (arrays[name].shape, arrays[name].dtype):
             got = f"{arrays[name].dtype}{arrays[name].shape}"
             raise ValueError(f"{path}: {name} is {got}; needs {leaf.dtype}{leaf.shape}")
-    return jax.tree.unflatten(jax.tree.structure(like), [jnp.asarray(arrays[name]) for name in wanted])
+    return jax.tree.unflatten(jax.tree.structure(like), [jax.device_put(arrays[name]) for name in wanted])
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

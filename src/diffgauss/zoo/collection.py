@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
@@ -29,7 +28,7 @@ def load(name: str, step: int | None = None) -> EDMDenoiser:
     if step not in this.snapshots:
         raise ValueError(f"{name} has no snapshot of step {step}; needs one of {this.snapshots}")
     half = read(_shipped(name), this.facts, whole(this))[f"step {step}"]
-    return jax.tree.map(jnp.asarray, cast(half, np.float32))
+    return jax.device_put(cast(half, np.float32))
 
 
 def losses(name: str) -> Float[Array, " steps"]:

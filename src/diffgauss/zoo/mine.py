@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from diffgauss.denoisers.network import EDMDenoiser
@@ -49,7 +48,7 @@ def own(name: str) -> Own:
     like, path = _like(name), FOLDER / f"{name}.safetensors"
     if not path.exists():
         return Own(collection.load(INSTEAD[name]), f"the zoo's {INSTEAD[name]}")
-    return Own(jax.tree.map(jnp.asarray, checkpoint.load(path, like)), "yours")
+    return Own(checkpoint.load(path, like), "yours")
 
 
 def _like(name: str) -> EDMDenoiser:

@@ -169,10 +169,10 @@ def data(name: str) -> np.ndarray:
     CIFAR-10 and the chest X-rays are not carried with the package: raises as ``load("cifar10")`` too.
     """
     this = run(name)
-    images, start = datasets.load(this.dataset, classes=this.classes), this.n * this.part
-    if start + this.n > len(images):
-        raise ValueError(f"{name} needs {start + this.n} images; {this.dataset} has {len(images)}")
-    return datasets.subset(images, start + this.n, seed=SUBSET_SEED)[start:]
+    shuffled, start = _shuffled(this), this.n * this.part
+    if start + this.n > len(shuffled):
+        raise ValueError(f"{name} needs {start + this.n} images; {this.dataset} has {len(shuffled)}")
+    return datasets.scaled(shuffled[start : start + this.n])
 
 
 def pool(name: str) -> np.ndarray:
@@ -182,10 +182,8 @@ def pool(name: str) -> np.ndarray:
     """
     this = run(name)
     shuffled, size = _shuffled(this), this.pool
-    if size is None:
-        return shuffled
-    start = this.n * this.part // size * size
-    return shuffled[start : start + size]
+    start = 0 if size is None else this.n * this.part // size * size
+    return datasets.scaled(shuffled[start : None if size is None else start + size])
 
 
 def held_out(name: str) -> np.ndarray:
@@ -199,15 +197,16 @@ def held_out(name: str) -> np.ndarray:
         return datasets.load(this.dataset, "test", this.classes)
     shuffled, start = _shuffled(this), this.n * this.part // this.pool * this.pool
     block, rest = shuffled[start : start + this.pool], (shuffled[:start], shuffled[start + this.pool :])
-    test = [] if this.dataset == "pneumoniamnist" else [datasets.load(this.dataset, "test", this.classes)]
+    test = [] if this.dataset == "pneumoniamnist" else [datasets.pixels_of(this.dataset, "test", this.classes)]
     seen = {image.tobytes() for image in block}
-    return np.stack([image for image in np.concatenate([*rest, *test]) if image.tobytes() not in seen])
+    new = [image for image in np.concatenate([*rest, *test]) if image.tobytes() not in seen]
+    return datasets.scaled(np.stack(new))
 
 
 def _shuffled(this: Run) -> np.ndarray:
-    """All training images of a run's data set and classes, in the order in which runs take them."""
-    images = datasets.load(this.dataset, classes=this.classes)
-    return datasets.subset(images, len(images), seed=SUBSET_SEED)
+    """The pixels of all training images of a run's data set and classes, in the order in which runs take them."""
+    pixels = datasets.pixels_of(this.dataset, classes=this.classes)
+    return datasets.subset(pixels, len(pixels), seed=SUBSET_SEED)
 
 
 def noise(k: int = 100, event: tuple[int, ...] = (28, 28, 1)) -> jax.Array:
