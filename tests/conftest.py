@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -70,6 +70,19 @@ def unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def compiled(caplog) -> Callable[[Callable[[], object]], int]:
+    """How many programs a call has compiled."""
+
+    def count(call: Callable[[], object]) -> int:
+        caplog.clear()
+        with jax.log_compiles():
+            call()
+        return sum("Finished XLA compilation" in record.getMessage() for record in caplog.records)
+
+    return count
 
 
 @pytest.fixture(scope="session")

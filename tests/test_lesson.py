@@ -2,6 +2,8 @@ import configparser
 import importlib.metadata
 import platform
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -195,6 +197,30 @@ def test_env_report_names_python_packages_and_device(capsys, recwarn):
         assert f"{package} {importlib.metadata.version(package)}" in printed
     assert "jupyterlab" not in printed  # an extra
     assert not [w for w in recwarn if "not tried with" in str(w.message)]
+
+
+CELLS = """
+import gc, sys
+from pathlib import Path
+from IPython.core.interactiveshell import InteractiveShell
+import numpy, diffgauss as dg
+shell = InteractiveShell.instance()
+if sys.argv[1] == "trim":
+    shell.run_cell("import diffgauss as dg; dg.lesson.env_report()")
+    shell.run_cell("dg.lesson.env_report()")
+shell.run_cell("import numpy as np; kept = [np.ones(8000) for _ in range(8000)]")  # 64 kB each
+shell.run_cell("kept = kept[::100]")  # the rest is free, but lies between
+print("kB", *[line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if "VmRSS" in line])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="what other allocators give back is their affair")
+def test_what_a_cell_frees_goes_back_to_the_system():
+    took = {}
+    for how in ("trim", "plain"):
+        run = subprocess.run([sys.executable, "-c", CELLS, how], capture_output=True, text=True, check=True)
+        took[how] = int(re.findall(r"kB (\d+)", run.stdout)[-1]) / 1024
+    assert took["plain"] - took["trim"] > 300, took
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,11 @@ def batch(shape, b=3, seed=0):
     return jax.random.normal(jax.random.key(seed), (b, shape["size"], shape["size"], shape["channels"]))
 
 
+def test_a_call_is_one_program(compiled):
+    D, x = net(*SHAPES[1], seed=3), jnp.asarray(np.ones((5, 28, 28, 1), np.float32))
+    assert compiled(lambda: D(x, 0.7)) == 1 and compiled(lambda: D(x, 0.8)) == 0
+
+
 @pytest.mark.parametrize("side", [1, 3, 5])
 def test_convolution_and_its_gradients_are_jaxs(side):
     x = jax.random.normal(jax.random.key(0), (2, 7, 6, 3))

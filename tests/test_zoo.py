@@ -41,6 +41,13 @@ def test_snapshots_are_spaced_from_one_chunk_to_the_last_step(name):
     assert spacing and all(b == spacing * a for a, b in zip(steps[:-2], steps[1:-1], strict=True))
 
 
+def test_loading_a_network_compiles_nothing_for_each_shape(compiled):
+    shapes = {leaf.shape for leaf in jax.tree.leaves(zoo.untrained(run("n64-w8")))}
+    zoo.untrained.cache_clear()
+    assert len(shapes) > 20 and compiled(lambda: zoo.load("n64-w8")) < 12
+    assert compiled(lambda: jax.numpy.ones((7, 5, 3, 11))) == 1, "the count counts"
+
+
 def test_unknown_names_and_steps():
     for call in (zoo.load, zoo.data, zoo.record, zoo.losses, zoo.held_out):
         with pytest.raises(ValueError, match="got 'n65'; the zoo has n64, "):
