@@ -25,7 +25,7 @@ run: .venv/.installed  ## execute every notebook; executed copies and HTML pages
 
 test: .venv/.torch  ## everything that CI runs: lint, types, unit tests, notebooks under nbval (some with Colab's versions) and in a browser, packaging
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright -p . && $(BIN)/lint-imports
-	$(BIN)/python -m pytest -n 4 --no-loadscope-reorder --durations=15 $(TESTS)
+	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder --durations=15 $(TESTS)
 
 quick: .venv/.torch  ## lint, types and the fast tests, five minutes on 2 cores
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright -p . && $(BIN)/lint-imports

@@ -11,7 +11,7 @@ import pkgutil
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,14 @@ def one_line(call: Callable) -> None:
     with pytest.raises((ValueError, TypeError)) as error:
         call()
     assert str(error.value).strip() and str(error.value).count("\n") == 0, str(error.value)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hardly_optimised() -> Iterator[None]:
+    """Rules are of shapes, types, traces and derivatives; compiling for speed takes most of the time otherwise."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 pytestmark = pytest.mark.usefixtures("unchecked")  # as users run it, with the package's own errors

@@ -59,7 +59,7 @@ def environment() -> Path:
     if extra := sorted(there.keys() - wanted.keys()):
         subprocess.run([PYTHON, *PIP, "uninstall", "-q", "-y", *extra], check=True)
     if any(there.get(name) != v for name, v in wanted.items()):
-        subprocess.run([PYTHON, *PIP, "install", "-q", "-r", PINS], check=True, env=clean())
+        subprocess.run([PYTHON, *PIP, "install", "-q", "--no-compile", "-r", PINS], check=True, env=clean())
     (site,) = (FOLDER / "env" / "lib").glob("python3*/site-packages")
     (site / "google" / "colab").mkdir(parents=True, exist_ok=True)
     shutil.copy(PINS.with_name("google_colab.py"), site / "google" / "colab" / "__init__.py")
