@@ -184,6 +184,25 @@ def test_half_precision_and_a_module_that_goes_on_training():
         D(X[:0], 1.0)
 
 
+def test_a_large_batch_goes_to_torch_in_parts():
+    """With a level for each image and a condition; also its derivative, whose parts come together in order."""
+    seen = []
+
+    class Noted(Gaussian):
+        def forward(self, x, t, label=None):
+            seen.append(len(x))
+            return super().forward(x, t, label)
+
+    D = dg.from_torch(Noted("eps", LINEAR, [IMAGES, -IMAGES]), "eps", LINEAR, condition={"label": 1})
+    x = jnp.asarray(np.random.default_rng(5).normal(size=(150, 6, 6, 2)), jnp.float32)
+    levels = jnp.linspace(0.5, 5.0, 150)
+    out, slope = jax.jit(lambda x: jax.jvp(lambda x: D(x, levels), (x,), (jnp.ones_like(x),)))(x)
+    assert max(seen) == 64 and {22} < set(seen)
+    each = [jax.jvp(lambda x, i=i: D(x, levels[i]), (x[i : i + 1],), (jnp.ones_like(x[:1]),)) for i in (0, 64, 149)]
+    np.testing.assert_allclose(out[np.array([0, 64, 149])], np.concatenate([a for a, _ in each]), atol=1e-5)
+    np.testing.assert_allclose(slope[np.array([0, 64, 149])], np.concatenate([b for _, b in each]), atol=1e-5)
+
+
 def test_it_samples_and_is_distilled_as_any_other():
     D = dg.from_torch(Gaussian("v", LINEAR, [IMAGES]), "v", LINEAR)
     D_G = dg.GaussianDenoiser.from_data(IMAGES)

@@ -200,10 +200,10 @@ def test_env_report_names_python_packages_and_device(capsys, recwarn):
 
 
 CELLS = """
-import gc, sys
+import sys
 from pathlib import Path
 from IPython.core.interactiveshell import InteractiveShell
-import numpy, diffgauss as dg
+import diffgauss
 shell = InteractiveShell.instance()
 if sys.argv[1] == "trim":
     shell.run_cell("import diffgauss as dg; dg.lesson.env_report()")

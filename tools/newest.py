@@ -70,18 +70,8 @@ def environment(name: str, extra: str = "") -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([colab.interpreter(kind.minor), "-m", "venv", folder], check=True)
     python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    command = [
-        python,
-        *colab.PIP,
-        "install",
-        "-q",
-        "--no-compile",
-        "-e",
-        f"{ROOT}{extra}",
-        *TOOLS,
-        "ipykernel",
-        *kind.pins,
-    ]
+    asked = [f"{ROOT}{extra}", *TOOLS, "ipykernel", *kind.pins]
+    command = [python, *colab.PIP, "install", "-q", "--no-compile", "-e", *asked]
     subprocess.run(command, check=True, env=colab.clean())
     return python
 

@@ -40,7 +40,7 @@ def from_torch(
     return from_network(TorchNetwork(jnp.asarray(host.digest()), host), kind, schedule, images=images)
 
 
-PART = 64  #: images that torch gets at a time: it takes megabytes of memory for each
+PART = 64  #: images that torch gets at a time: a small U-Net takes a megabyte of memory for each
 
 
 @pytree
