@@ -13,22 +13,20 @@ help:  ## list these commands
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("got Python %d.%d; diffgauss needs 3.11 or newer (make PYTHON=...)" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
 	@touch $@
 
 .venv/.torch: .venv/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torch]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[torch]'
 	@touch $@
 
 run: .venv/.installed  ## execute every notebook; executed copies and HTML pages go to build/
 	$(BIN)/python tools/execute.py --out build
 
 test: .venv/.torch  ## everything that CI runs: lint, types, unit tests, notebooks under nbval (some with Colab's versions) and in a browser, packaging
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright -p . && $(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder --durations=15 $(TESTS)
 
 quick: .venv/.torch  ## lint, types and the fast tests, five minutes on 2 cores
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright -p . && $(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder -m "not slow"
 
 lab: .venv/.installed  ## JupyterLab on the notebooks; FOLDER=build/student: on the students' copies

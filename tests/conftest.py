@@ -37,7 +37,8 @@ settings.load_profile("theorems")
 from diffgauss.parallel import float64 as float64  # noqa: E402
 
 FIRST = ["colab", "browser", "newest", "notebooks", "test_zoo", "test_cifar10", "parallel", "test_gpu", "site"]
-FIRST += ["test_tour", "test_contract", "test_assignment", "test_adapters", "test_packaging", "attack"]
+FIRST += ["test_tour", "test_contract", "test_assignment", "test_adapters", "test_packaging"]
+FIRST += ["test_style", "attack"]
 """Folders and files whose tests take long: they come first, so that no process ends with one of them alone."""
 
 
