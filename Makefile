@@ -1,6 +1,8 @@
 # diffgauss: `make run` and `make test` need Python 3.11+, git and make, nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
+# pip compiles nothing: what is imported is compiled then, and kept, also where the environment says otherwise.
+export PYTHONDONTWRITEBYTECODE :=
 TESTS ?= tests
 FOLDER ?= notebooks
 

@@ -16,16 +16,17 @@ from xdist.scheduler import LoadScopeScheduling
 
 # With as many processes as cores each takes one, also for what it starts: with the threads of all on all cores they
 # wait for one another, and a notebook takes twice as long. Two processes to a core took 41 minutes for 37.
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
-    if len(cores) == int(os.environ["PYTEST_XDIST_WORKER_COUNT"]):
-        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw"))]})
+    if len(CORES) == int(os.environ["PYTEST_XDIST_WORKER_COUNT"]):
+        os.sched_setaffinity(0, {CORES[int(worker.removeprefix("gw"))]})
 
 # What one process has compiled the others need not, nor the next run: also commands and notebooks that tests start.
 CACHE = {"jax_compilation_cache_dir": str(Path(__file__).parents[1] / "build" / "jax")}
 for name, value in (CACHE | {"jax_persistent_cache_min_compile_time_secs": 0.2}).items():
     jax.config.update(name, value)
     os.environ.setdefault(name.upper(), str(value))
+os.environ["HF_HUB_OFFLINE"] = "1"  # before anything reads it: no test asks the hub
 jaxtyping.install_import_hook("diffgauss", "beartype.beartype")  # before diffgauss is first imported
 jax.config.update("jax_numpy_rank_promotion", "raise")
 matplotlib.use("agg")
@@ -71,6 +72,17 @@ def unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def all_cores() -> Iterator[None]:
+    """For processes that wait for one another in every step of training: on one core a step takes a second."""
+    if not CORES:
+        return (yield)
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, CORES)
+    yield
+    os.sched_setaffinity(0, own)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import jax
 import typer
 from typer.core import TyperGroup
 
-from diffgauss import files, tour, zoo
+from diffgauss import files, zoo
 from diffgauss.data import store
 from diffgauss.zoo import runs
 from diffgauss.zoo.processes import Peers
@@ -102,6 +102,8 @@ def show_around(
     Mean and covariance, D_M and D_G, a small network, its linear map on held-out images, and how the four compare.
     After a stop the same command goes on.
     """
+    from diffgauss import tour  # not above: the figures' packages take longer to import than a table to print
+
     tour.run(
         images, out, size=size, grey=grey, minutes=minutes, steps=steps, seed=seed, model=model, label=label,
         say=typer.echo,

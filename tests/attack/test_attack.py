@@ -77,31 +77,39 @@ def same(found: Any) -> bool:
 
 
 def test_kills_of_a_training_leave_its_curve(tmp_path):
-    """Killed at any moment and started again until it is done, it has the losses of one that was left alone."""
-    rng = random.Random(SEED)
-    command = [sys.executable, "-m", "diffgauss", "zoo", "train", "n64", "--steps", "160", "--save-every", "0"]
-    one_thread = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"}
-    environment = os.environ | one_thread | {"JAX_PLATFORMS": "cpu"}
-    alone, killed = tmp_path / "alone", tmp_path / "killed"
-    subprocess.run([*command, "--into", alone], env=environment, check=True, capture_output=True)
-    name, kills, begun = "n64.state.safetensors", times(2, 20), time.monotonic()
-    for _ in kills:
-        before = checkpoint.facts(killed / name)["step"] if (killed / name).exists() else 0
-        if before == 160:
+    """Killed at any moment and started again until it is done, it has the weights and losses of one left alone.
+
+    One processor thread, so they agree to the last bit. The shipped run may come from another processor, whose
+    rounding grows along the curve: its first 64 losses are met within 1 %, all means of 32 within 5 %.
+    """
+    rng, alone, killed, name = random.Random(SEED), tmp_path / "alone", tmp_path / "killed", "n64.state.safetensors"
+    command = [sys.executable, "-m", "diffgauss", "zoo", "train", "n64", "--steps", "512", "--save-every", "0"]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    environment |= {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"}
+    options: dict[str, Any] = {"env": environment, "stderr": subprocess.DEVNULL}
+    subprocess.run([*command, "--into", alone], check=True, **options)
+
+    def reached() -> int:
+        return checkpoint.facts(killed / name)["step"] if (killed / name).exists() else 0
+
+    for _ in times(3, 20):
+        if reached() == 512:
             (killed / name).unlink()
-            before = 0
-        process = subprocess.Popen([*command, "--into", killed], env=environment, stderr=subprocess.DEVNULL)
-        while process.poll() is None and time.monotonic() - begun < 400:  # once it has moved on
-            if (killed / name).exists() and checkpoint.facts(killed / name)["step"] > before:
-                break
-            time.sleep(0.01)
-        time.sleep(rng.uniform(0, 0.6))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        COUNTS["kills of a training"] += 1
-    subprocess.run([*command, "--into", killed], env=environment, check=True, capture_output=True)
+        before, process = reached(), subprocess.Popen([*command, "--into", killed], **options)
+        while process.poll() is None and reached() == before:
+            time.sleep(0.05)
+        time.sleep(rng.uniform(0, 0.6))  # once it has moved on
+        process.kill()
+        assert process.wait() in (0, -signal.SIGKILL)
+        COUNTS["kills of a training"] += process.returncode != 0
+    assert COUNTS["kills of a training"] >= 2
+    subprocess.run([*command, "--into", killed], check=True, **options)
     one, two = (load_file(folder / name) for folder in (alone, killed))
     assert one.keys() == two.keys() and all((one[key] == two[key]).all() for key in one)
+    assert {key.split("'")[1] for key in one if key.startswith("['step")} == {f"step {2**k}" for k in range(5, 10)}
+    losses, recorded = two["['losses']"], np.asarray(dg.zoo.losses("n64"))[:512]
+    np.testing.assert_allclose(losses[:64], recorded[:64], rtol=1e-2)
+    np.testing.assert_allclose(*(x.reshape(-1, 32).mean(1) for x in (losses, recorded)), rtol=5e-2)
     assert {p.name for p in killed.iterdir()} - {name} <= {f".{name[:4]}safetensors.lock"} | {
         p.name for p in killed.glob(".*.partial")
     }

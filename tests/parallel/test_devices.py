@@ -18,6 +18,7 @@ from diffgauss.blocks import in_blocks
 from diffgauss.zoo import checkpoint
 from diffgauss.zoo.processes import Peers
 
+pytestmark = pytest.mark.usefixtures("all_cores")
 WORKER = Path(__file__).with_name("worker.py")
 
 
@@ -127,7 +128,7 @@ def test_where_one_is_killed_the_other_ends_with_one_line(lost, tmp_path):
 @pytest.mark.slow
 def test_absent_ones_are_waited_for_so_long_and_at_that_address_only(tmp_path):
     where = f"127.0.0.1:{port()}"
-    alone = start("--into", str(tmp_path), "--wait", "8", process=0, where=where)
+    alone = start("--into", str(tmp_path), "--wait", "4", process=0, where=where)
     number, listens, elsewhere = int(where.rpartition(":")[2]), False, False
     while alone.poll() is None:
         with socket.socket() as here, socket.socket() as other:
@@ -135,7 +136,7 @@ def test_absent_ones_are_waited_for_so_long_and_at_that_address_only(tmp_path):
             elsewhere |= other.connect_ex(("127.0.0.2", number)) == 0
         time.sleep(0.2)
     early = start("--into", str(tmp_path), "--wait", "2", process=1, where=where)
-    for process, number, seconds in ((alone, 0, 8), (early, 1, 2)):
+    for process, number, seconds in ((alone, 0, 4), (early, 1, 2)):
         said = process.communicate(timeout=60)[1].splitlines()
         assert len(said) <= 3 and said[0].startswith(f"process {number} of 2 meets the others at {where}"), said
         assert f"another is lost, or none came to {where} within {seconds} s" in said[-1]

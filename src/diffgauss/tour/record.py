@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from diffgauss.estimate import Estimate
 from diffgauss.notebook import plots
@@ -50,7 +50,7 @@ class Comparison:
     def _copies(self) -> str:
         """The share of copies, and its largest value by the interval of Clopper & Pearson (1934), 95 %."""
         k, n = round((self.memorized or 0) * self.samples), self.samples
-        most = 1.0 if k == n else float(beta.ppf(0.975, k + 1, n - k))
+        most = 1.0 if k == n else float(betaincinv(k + 1, n - k, 0.975))
         return f"{k / n:.0%} of {n} (95 %: at most {most:.0%} of all)"
 
     def figure(self) -> plots.Figure:
