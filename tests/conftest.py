@@ -15,7 +15,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 # With as many processes as cores each takes one, also for what it starts: with the threads of all on all cores they
-# wait for one another, and a notebook takes twice as long. Two processes to a core took 41 minutes for 37.
+# wait for one another, and a notebook takes twice as long. With two processes to a core all took a tenth longer.
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     if len(CORES) == int(os.environ["PYTEST_XDIST_WORKER_COUNT"]):

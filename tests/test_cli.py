@@ -27,6 +27,12 @@ def test_the_module_runs_and_knows_its_version():
     )
 
 
+def test_a_command_that_draws_nothing_imports_nothing_that_draws():
+    code = "import sys, diffgauss.cli; print(*{'jax', 'matplotlib', 'scipy.stats', 'torch'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["jax"]
+
+
 @pytest.mark.parametrize("encoding", ["cp1252", "cp932", "latin-1", "ascii"])
 def test_a_terminal_that_cannot_show_all_gets_question_marks(encoding):
     said = run("zoo", "list", PYTHONIOENCODING=encoding)
