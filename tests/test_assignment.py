@@ -42,7 +42,8 @@ def graders() -> Path:
     done = where / ".installed"
     if not done.exists() or done.read_text(encoding="utf-8") != " ".join(GRADERS):
         subprocess.run([sys.executable, "-m", "venv", "--clear", where], check=True)
-        subprocess.run([where / "bin" / "python", "-m", "pip", "install", "-q", *GRADERS], check=True)
+        pip = [where / "bin" / "python", "-m", "pip", "install", "-q", "--no-compile"]
+        subprocess.run([*pip, *GRADERS], check=True)
         (site,) = where.glob("lib/python*/site-packages")
         ours = [sysconfig.get_path("purelib"), ROOT / "src"]
         (site / "ours.pth").write_text("\n".join(map(str, ours)) + "\n", encoding="utf-8")
