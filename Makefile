@@ -1,7 +1,7 @@
 # diffgauss: `make run` and `make test` need Python 3.11+, git and make, nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
-# pip compiles nothing: what is imported is compiled then, and kept, also where the environment says otherwise.
+# Python compiles what is imported, once, and keeps it, whatever the environment says; pip need not compile the rest.
 export PYTHONDONTWRITEBYTECODE :=
 TESTS ?= tests
 FOLDER ?= notebooks

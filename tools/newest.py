@@ -141,8 +141,8 @@ def main() -> int:
     given = kinds()[args.name].notebooks if args.notebooks is None else args.notebooks.split(",")
     numbers = [int(n) for n in given if n != ""]
     notebooks = [path for n in numbers for path in (ROOT / "notebooks").glob(f"{n:02}_*.ipynb")]
-    whole = ["tests", "--ignore=tests/browser", "--ignore=tests/site", "--ignore=tests/colab"]
-    whole += ["--ignore=tests/test_style.py"]  # as the pinned tools want it
+    not_here = ("browser", "site", "colab", "test_style.py")  # the last asks for the tools that are pinned
+    whole = ["tests", *(f"--ignore=tests/{name}" for name in not_here)]
     tests = whole if every else [f"tests/{name}.py" for name in QUICK]
     found = faults(python, notebooks, tests)
     print("\n".join(found) or f"all is well with {', '.join(p.stem for p in notebooks) or 'the tests'}")

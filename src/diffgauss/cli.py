@@ -102,7 +102,7 @@ def show_around(
     Mean and covariance, D_M and D_G, a small network, its linear map on held-out images, and how the four compare.
     After a stop the same command goes on.
     """
-    from diffgauss import tour  # not above: the figures' packages take longer to import than a table to print
+    from diffgauss import tour  # here, because no other command draws: matplotlib alone takes half a second
 
     tour.run(
         images, out, size=size, grey=grey, minutes=minutes, steps=steps, seed=seed, model=model, label=label,

@@ -86,8 +86,7 @@ def test_kills_of_a_training_leave_its_curve(tmp_path):
     command = [sys.executable, "-m", "diffgauss", "zoo", "train", "n64", "--steps", "512", "--save-every", "0"]
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}
     environment |= {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"}
-    options: dict[str, Any] = {"env": environment, "stderr": subprocess.DEVNULL}
-    subprocess.run([*command, "--into", alone], check=True, **options)
+    subprocess.run([*command, "--into", alone], check=True, env=environment)
 
     def reached() -> int:
         return checkpoint.facts(killed / name)["step"] if (killed / name).exists() else 0
@@ -95,15 +94,17 @@ def test_kills_of_a_training_leave_its_curve(tmp_path):
     for _ in times(3, 20):
         if reached() == 512:
             (killed / name).unlink()
-        before, process = reached(), subprocess.Popen([*command, "--into", killed], **options)
-        while process.poll() is None and reached() == before:
+        before, begun = reached(), time.monotonic()
+        process = subprocess.Popen([*command, "--into", killed], env=environment)
+        while process.poll() is None and reached() == before and time.monotonic() - begun < 100:
             time.sleep(0.05)
+        assert reached() > before
         time.sleep(rng.uniform(0, 0.6))  # once it has moved on
         process.kill()
         assert process.wait() in (0, -signal.SIGKILL)
         COUNTS["kills of a training"] += process.returncode != 0
     assert COUNTS["kills of a training"] >= 2
-    subprocess.run([*command, "--into", killed], check=True, **options)
+    subprocess.run([*command, "--into", killed], check=True, env=environment)
     one, two = (load_file(folder / name) for folder in (alone, killed))
     assert one.keys() == two.keys() and all((one[key] == two[key]).all() for key in one)
     assert {key.split("'")[1] for key in one if key.startswith("['step")} == {f"step {2**k}" for k in range(5, 10)}

@@ -16,12 +16,14 @@ from fixtures import (
 from lab import browser as browser
 from nbconvert import HTMLExporter
 from pages import ROOT, SHOTS
+from playwright.sync_api import ViewportSize
 
 pytestmark = pytest.mark.slow
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
 OTHERS = ["index", "RESULTS", "CONTRIBUTING", "docs/claims", "teaching/README", "benchmarks/README", "site/api"]
 PAGES = [*OTHERS, *(f"notebooks/{name}" for name in NOTEBOOKS)]
 WORST = ("serious", "critical")
+PHONE: ViewportSize = {"width": 390, "height": 844}
 AXE = "axe.run({resultTypes: ['violations']}).then(r => r.violations)"
 
 
@@ -34,6 +36,21 @@ def violations(page) -> list[str]:
         if v["impact"] in WORST
         for node in v["nodes"]
     ]
+
+
+def phone(page) -> tuple[bool, list[str]]:
+    """Whether the page is no wider than the screen, and its text below 14 pixels."""
+    small: list[str] = page.evaluate("""() => {
+        const article = document.querySelector("article"), small = [];
+        const walker = document.createTreeWalker(article, NodeFilter.SHOW_TEXT);
+        for (let node; (node = walker.nextNode()); ) {
+            const parent = node.parentElement, seen = parent.getClientRects().length;
+            if (node.data.trim() && seen && !parent.closest("mjx-container, script, style")
+                && parseFloat(getComputedStyle(parent).fontSize) < 14) small.push(node.data.trim().slice(0, 60));
+        }
+        return small;
+    }""")
+    return page.evaluate("document.scrollingElement.scrollWidth") <= PHONE["width"], small
 
 
 def test_no_missing_alt_no_dead_link_nothing_from_elsewhere(site):
@@ -106,20 +123,9 @@ def test_page(name, site, visit):
     assert not page.locator("mjx-merror, [data-mjx-error]").count()
     assert "$$" not in page.locator("article").inner_text()
     assert not violations(page)
-    page.set_viewport_size({"width": 390, "height": 844})  # the same page, as it is set on a phone
+    page.set_viewport_size(PHONE)
     page.screenshot(path=SHOTS / f"{name.replace('/', '-')}-phone.png")
-    assert page.evaluate("document.scrollingElement.scrollWidth") <= 390
-    small = page.evaluate("""() => {
-        const article = document.querySelector("article"), small = [];
-        const walker = document.createTreeWalker(article, NodeFilter.SHOW_TEXT);
-        for (let node; (node = walker.nextNode()); ) {
-            const parent = node.parentElement, seen = parent.getClientRects().length;
-            if (node.data.trim() && seen && !parent.closest("mjx-container, script, style")
-                && parseFloat(getComputedStyle(parent).fontSize) < 14) small.push(node.data.trim().slice(0, 60));
-        }
-        return small;
-    }""")
-    assert not small
+    assert phone(page) == (True, [])
 
 
 @pytest.mark.parametrize("name", ["index", "site/api", f"notebooks/{NOTEBOOKS[1]}"])
@@ -135,6 +141,14 @@ def test_axe_finds_a_planted_fault(site, visit):
         '<img src="../_static/plus.png"><p style="color: #ccc; background: #fff">pale</p>')""")
     found = "".join(violations(page))
     assert "image-alt" in found and "color-contrast" in found
+
+
+def test_what_is_too_wide_or_too_small_for_a_phone_is_found(site, visit):
+    page = visit(site, "RESULTS.html")
+    page.set_viewport_size(PHONE)
+    page.evaluate("""document.querySelector("article").insertAdjacentHTML("beforeend",
+        '<p style="width: 500px; font-size: 9px">planted</p>')""")
+    assert phone(page) == (False, ["planted"])
 
 
 def test_folded_answer_opens(site, visit):
